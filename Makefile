@@ -1,0 +1,43 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both make the environment first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check format lint types docs lock clean
+
+demo: $(READY)  ## the main job, on made scenes: runs/demo
+	$(BIN)/wheretolook demo
+
+test: $(READY)  ## all tests, doctests included
+	$(BIN)/python -m pytest
+
+check: $(READY) format lint types docs test  ## format, lint, types, docs and tests (which hold the import direction)
+
+format: $(READY)
+	$(BIN)/ruff format --check .
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+docs: $(READY)  ## the commands and the Python of README.md and docs/ are those that work
+	$(BIN)/python -m pytest tests/test_docs.py
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+lock:  ## resolve anew, in an environment of its own, and write the exact versions down
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet torch==2.13.0
+	.venv-lock/bin/python -m pip install --quiet --editable '.[dev]'
+	(echo "# Exact versions of everything, tested together; made by 'make lock'."; \
+		.venv-lock/bin/python -m pip freeze --exclude-editable --all | grep -iv '^pip==' | sed 's/+cpu//') > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock build dist

@@ -1,0 +1,166 @@
+"""The command line. Options are checked before anything heavy is imported, so `--help` and typing errors answer at once."""
+
+import dataclasses
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from wheretolook.config import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
+from wheretolook.errors import WhereToLookError, nearest
+
+# name: (options, function in commands.py, one line of help)
+COMMANDS: dict[str, tuple[type, str, str]] = {
+    "run": (Recipe, "run_recipe", "all stages, the control, the table and the pictures, from one recipe file"),
+    "train-segmenter": (TrainSegmenter, "train_segmenter", "stage 0: trunk and segmenter learn the masks"),
+    "train-classifier": (TrainClassifier, "train_classifier", "stage 1: the classifier learns on frozen convolutions"),
+    "train-gain": (TrainGain, "train_gain", "stage 2: fine-tune under the guided objective"),
+    "evaluate": (Evaluate, "evaluate_networks", "measure segmentation, classification and attention"),
+    "visualize": (Visualize, "visualize", "draw images before and after"),
+}
+DEMO = "demo"  # `run` with the recipe that the package brings
+NUMBER = re.compile(r"-\d")  # a negative number is a value, not an option
+
+
+class _Parser(ArgumentParser):
+    """Raises instead of printing its usage: `main` prints one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "exit_on_error": False})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0, or 2 after one line on what was wrong."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if argv[:1] == [DEMO]:
+            argv = ["run", "--config", str(files("wheretolook") / "recipes" / "demo.yaml"), *argv[1:]]
+        parser = make_parser()
+        if not argv:
+            parser.print_help()
+            return 0
+        options = parser.parse_args(expanded(argv))
+        _run(parser, options)
+    except (WhereToLookError, ArgumentError) as error:
+        print(f"wheretolook: {_line(error, argv)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("wheretolook: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def make_parser() -> ArgumentParser:
+    """The parser of all commands; their options, help and defaults are those of `config`'s dataclasses."""
+    parser = _Parser(prog="wheretolook", description="Tell a network where to look, and measure the difference.")
+    commands = parser.add_subcommands(dest="command")
+    for name, (options, _, about) in COMMANDS.items():
+        command = _Parser(description=options.__doc__.split("\n")[0] if options.__doc__ else about)
+        command.add_argument("--config", action="config", help="a YAML file of options; later options override it")
+        command.add_class_arguments(options, as_group=False)
+        commands.add_subcommand(name, command, help=about)
+    convert = _Parser(description="Read any known weights file and write it in another format.")
+    convert.add_argument("source", type=str, help="a weights file or run folder")
+    convert.add_argument("target", type=str, help="the file to write: .safetensors, or .npz in the predecessor's names")
+    convert.add_argument("--class_names", type=list[str] | None, default=None, help="the foreground classes")
+    commands.add_subcommand("convert", convert, help="write weights in another format")
+    fetch = _Parser(description="Fetch public weights or data by name.")
+    fetch.add_argument("name", type=str, help="the file's name; a wrong one lists all")
+    fetch.add_argument("--folder", type=str, default="public", help="where to put it")
+    commands.add_subcommand("fetch", fetch, help="fetch public weights or data by name")
+    commands.add_subcommand(DEMO, _Parser(), help="run the packaged recipe on made scenes; takes the options of run")
+    return parser
+
+
+def expanded(argv: Sequence[str]) -> list[str]:
+    """Spell lists and flags as the parser wants them: `--weights A B` as one JSON list, a bare `--resume` as true.
+
+    Example:
+        >>> expanded(["evaluate", "--weights", "a", "b", "--data.crop", "96", "128"])
+        ['evaluate', '--weights=["a", "b"]', '--data.crop=[96, 128]']
+    """
+    command = argv[0] if argv else ""
+    kinds = dict(_fields(COMMANDS[command][0])) if command in COMMANDS else {"class_names": list[str]}
+    result: list[str] = []
+    position = 0
+    while position < len(argv):
+        token = argv[position]
+        position += 1
+        values = []
+        while token.startswith("--") and position < len(argv) and _is_value(argv[position]):
+            values.append(argv[position])
+            position += 1
+        result += _spelled(token, values, kinds.get(token[2:]))
+    return result
+
+
+def _spelled(token: str, values: list[str], kind: Any) -> list[str]:
+    """One option with its values as the parser wants it."""
+    if kind is bool and not values:
+        return [f"{token}=true"]
+    if _is_list(kind) and values and not values[0].startswith("["):
+        strings = str in get_args(kind) or list[str] in get_args(kind)
+        items = values if strings else [json.loads(value) if _is_number(value) else value for value in values]
+        return [f"{token}={json.dumps(items)}"]
+    return [token, *values]
+
+
+def _fields(options: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every option of a dataclass by its dotted name, with its type."""
+    for name, kind in get_type_hints(options).items():
+        yield prefix + name, kind
+        for candidate in (kind, *get_args(kind)):
+            if dataclasses.is_dataclass(candidate) and isinstance(candidate, type):
+                yield from _fields(candidate, f"{prefix}{name}.")
+
+
+def _is_value(token: str) -> bool:
+    return not token.startswith("-") or NUMBER.match(token) is not None
+
+
+def _is_list(kind: Any) -> bool:
+    return any(get_origin(candidate) in (list, tuple) for candidate in (kind, *get_args(kind)))
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d*)?([eE][-+]?\d+)?", text) is not None
+
+
+def _run(parser: ArgumentParser, options: Namespace) -> None:
+    command = options.command
+    chosen = parser.instantiate(options)[command]
+    logging.basicConfig(format="%(message)s")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from pathlib import Path  # noqa: PLC0415
+
+    from wheretolook import commands  # here, since it imports torch
+
+    if command == "convert":
+        commands.convert(Path(chosen.source), Path(chosen.target), chosen.class_names)
+    elif command == "fetch":
+        commands.fetch_public(chosen.name, Path(chosen.folder))
+    else:
+        kind, function, _ = COMMANDS[command]
+        values = {field.name: chosen[field.name] for field in dataclasses.fields(kind)}
+        getattr(commands, function)(kind(**values))
+
+
+def _line(error: Exception, argv: Sequence[str]) -> str:
+    """One line: our own errors as they are; the parser's with the nearest known option."""
+    text = " ".join(str(error).split())
+    if isinstance(error, WhereToLookError):
+        return text
+    command = argv[0] if argv else ""
+    if command not in {*COMMANDS, "convert", "fetch", DEMO}:
+        return f"expected a command, got '{command}'{nearest(command, [*COMMANDS, 'convert', 'fetch', DEMO])}"
+    known = [f"--{name}" for name in dict(_fields(COMMANDS[command][0]))] if command in COMMANDS else []
+    unknown = [token.split("=")[0] for token in argv if token.startswith("--") and token.split("=")[0] not in known]
+    if known and unknown and "nrecognized" in text:
+        return f"unknown option {unknown[0]}{nearest(unknown[0], known)}; see wheretolook {command} --help"
+    return f"{text}; see wheretolook {command} --help"

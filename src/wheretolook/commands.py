@@ -1,0 +1,228 @@
+"""What each command does, from options to objects: one function a command, called once the options are checked."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn, track
+
+from wheretolook.config import (
+    DataConfig,
+    Evaluate,
+    NetworkConfig,
+    Recipe,
+    TrainClassifier,
+    TrainGain,
+    TrainSegmenter,
+    Visualize,
+)
+from wheretolook.data import ImageDataset, open_dataset
+from wheretolook.data.module import ImageData, evaluation_loader
+from wheretolook.errors import ConfigError, WeightsError
+from wheretolook.files import write_json, write_text
+from wheretolook.models.fcn import ARCHITECTURES, FCN
+from wheretolook.models.weights import fill, load_network, read_weights, save_network
+from wheretolook.public import fetch
+from wheretolook.records import CAFFE, Batch
+from wheretolook.report.curves import loss_curves, read_history, summary_picture
+from wheretolook.report.panels import Comparison, choose, comparison_picture, contact_sheet
+from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
+from wheretolook.training.classifier import ClassifierStage
+from wheretolook.training.evaluate import Figures, evaluate
+from wheretolook.training.explain import explain
+from wheretolook.training.gain import GainStage
+from wheretolook.training.runs import is_finished, run_stage
+from wheretolook.training.segmenter import SegmenterStage
+from wheretolook.training.stage import Stage
+
+console = Console()
+
+
+def train_segmenter(options: TrainSegmenter) -> Path:
+    """Stage 0; returns the finished network's path."""
+    data = _data(options)
+    network = new_network(options.network, data.class_names, options.weights, options.training.seed)
+    return _train(SegmenterStage(network, options.training), data, options, "Segmenter")
+
+
+def train_classifier(options: TrainClassifier) -> Path:
+    """Stage 1; returns the finished network's path."""
+    data = _data(options)
+    network = network_for(options.weights, data.class_names, seed=options.training.seed)
+    if options.fresh:
+        network.reset_parameters(options.training.seed, "classifier")
+    return _train(ClassifierStage(network, options.training), data, options, "Classifier")
+
+
+def train_gain(options: TrainGain) -> Path:
+    """Stage 2; returns the finished network's path."""
+    data = _data(options)
+    network = network_for(options.weights, data.class_names, seed=options.training.seed)
+    return _train(GainStage(network, options.training, options.objective), data, options, "Guided attention")
+
+
+def evaluate_networks(options: Evaluate) -> list[Figures]:
+    """Measure networks on one split; print the tables and write metrics.json and metrics.md."""
+    if options.names is not None and len(options.names) != len(options.weights):
+        raise ConfigError(f"expected {len(options.weights)} names, one for each --weights, got {len(options.names)}")
+    dataset = open_dataset(options.data, options.data.split)
+    networks = [network_for(weights, dataset.class_names) for weights in options.weights]  # all, before the slow part
+    rows: list[Figures] = []
+    for name, network in zip(options.names or options.weights, networks, strict=True):
+        network.to(_device(options.accelerator))
+        rows.append({"weights": name, **evaluate(network, _shown(dataset, options.data, name))})
+        network.cpu()
+    _report(rows, dataset.class_names, Path(options.out))
+    return rows
+
+
+def visualize(options: Visualize) -> Path:
+    """Draw chosen comparisons, one PNG each and one contact sheet, whose path is returned."""
+    dataset, out = open_dataset(options.data, options.data.split), Path(options.out)
+    device = _device(options.accelerator)
+    before, after = (network_for(path, dataset.class_names).to(device) for path in (options.before, options.after))
+    first = explain(before, _shown(dataset, options.data, "before and after"))
+    second = explain(after, evaluation_loader(dataset, options.data.batch_size, options.data.workers))
+    pairs = (Comparison(*both) for both in zip(first, second, strict=True))
+    chosen = choose(pairs, options.rule, options.count, options.seed)
+    for number, comparison in enumerate(chosen, start=1):
+        name = f"{number:02d}_{Path(comparison.before.name).name}_{dataset.class_names[comparison.before.class_index]}"
+        comparison_picture(comparison, dataset.class_names, out / f"{name}.png")
+    rule = options.rule.replace("_", " ") + (f", seed {options.seed}" if options.rule == "random" else "")
+    sheet = out / "contact_sheet.png"
+    contact_sheet(chosen, dataset.class_names, sheet, rule=rule)
+    console.print(f"{len(chosen)} comparisons and {sheet}")
+    return sheet
+
+
+def run_recipe(recipe: Recipe) -> list[Figures]:
+    """All stages, the control, the table and the pictures; what is done already is skipped, what was cut off goes on."""
+    out = Path(recipe.out)
+    original = _stages_before_guidance(recipe, out)
+    runs = {"Original": original}
+    for name, objective in (("control", recipe.control), ("guided", recipe.guided)):
+        if objective is not None:
+            options = TrainGain(
+                str(original), str(out / name), True, recipe.data, objective, recipe.gain, recipe.hardware
+            )
+            runs[name.capitalize()] = train_gain(options)
+    test = replace(recipe.data, split=recipe.test_split)
+    weights = [str(path) for path in runs.values()]
+    report = out / "report"
+    accelerator = recipe.hardware.accelerator
+    rows = evaluate_networks(Evaluate(weights, list(runs), str(report), accelerator, test))
+    before, after = weights[0], weights[-1]
+    pictures = Visualize(before, after, str(report), count=recipe.pictures, accelerator=accelerator, data=test)
+    sheet = visualize(pictures)
+    summary_picture(rows, report / "summary.png")
+    console.print(f"open {sheet} (pictures), {report / 'summary.png'}, and {out}/*/curves.png")
+    return rows
+
+
+def _stages_before_guidance(recipe: Recipe, out: Path) -> Path:
+    weights = recipe.weights
+    if recipe.segmenter is not None:
+        folder = str(out / "segmenter")
+        options = TrainSegmenter(
+            weights, folder, True, recipe.data, recipe.network, recipe.segmenter, recipe.hardware
+        )
+        weights = str(train_segmenter(options))
+    if weights is None:
+        raise ConfigError("expected weights or a segmenter stage, got neither; give one of them in the recipe")
+    folder = str(out / "classifier")
+    return train_classifier(
+        TrainClassifier(weights, folder, False, True, recipe.data, recipe.classifier, recipe.hardware)
+    )
+
+
+def convert(source: Path, target: Path, class_names: Sequence[str] | None = None) -> None:
+    """Write a network in another format."""
+    save_network(load_network(source, class_names=tuple(class_names) if class_names else None), target)
+    console.print(f"wrote {target}")
+
+
+def fetch_public(name: str, folder: Path) -> None:
+    """Fetch a public file, with progress and checksum."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        path = fetch(name, folder, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    console.print(f"{path} is there and has the published checksum")
+
+
+def new_network(config: NetworkConfig, class_names: tuple[str, ...], weights: str | None, seed: int) -> FCN:
+    """Build a network and fill it with whatever the weights have for it.
+
+    Raises:
+        WeightsError: the weights are broken, or of other widths than the configuration's.
+    """
+    start = None if weights is None else read_weights(Path(weights))
+    network = ARCHITECTURES[config.architecture](
+        class_names,
+        widths=config.widths,
+        segmenter_width=config.segmenter_width,
+        classifier_widths=config.classifier_widths,
+        padding=config.padding,
+        preprocessing=CAFFE if start is None else start.preprocessing,
+        dropout=config.dropout,
+        seed=seed,
+    )
+    if start is not None:
+        fill(network, start)
+    return network
+
+
+def network_for(weights: str, class_names: tuple[str, ...], *, seed: int = 0) -> FCN:
+    """Load a network and make sure that it speaks of the data's classes.
+
+    Raises:
+        WeightsError: the file is missing or broken, or its classes are others.
+    """
+    classes = read_weights(Path(weights))
+    names = class_names if not classes.description.get("class_names") else None
+    network = load_network(weights, class_names=names, seed=seed)
+    if network.class_names != class_names:
+        raise WeightsError(
+            f"{weights}: expected the data's classes {', '.join(class_names)}, got {', '.join(network.class_names)}"
+        )
+    return network
+
+
+def _data(options: TrainSegmenter | TrainClassifier | TrainGain) -> ImageData:
+    training = options.training
+    return ImageData(options.data, steps=training.steps, accumulate=training.accumulate, seed=training.seed)
+
+
+def _train(stage: Stage, data: ImageData, options: TrainSegmenter | TrainClassifier | TrainGain, title: str) -> Path:
+    out = Path(options.out)
+    if is_finished(out) and options.resume:
+        console.print(f"{out} is finished: skipped")
+        return out
+    run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record={"options": asdict(options)})
+    curves = out / "curves.png"
+    loss_curves(read_history(out / "history.csv"), curves, title=title)
+    console.print(f"{out} is finished; its losses are drawn in {curves}")
+    return out
+
+
+def _shown(dataset: ImageDataset, config: DataConfig, what: str) -> Iterable[Batch]:
+    loader = evaluation_loader(dataset, config.batch_size, config.workers)
+    return track(loader, what, console=console, transient=True)
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device="cuda" if accelerator == "gpu" else accelerator).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"accelerator {accelerator} is not there on this machine; give cpu or auto") from error
+
+
+def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:
+    write_json(out / "metrics.json", rows)
+    write_text(out / "metrics.md", f"{results_markdown(rows)}\n{class_markdown(rows, class_names)}")
+    console.print(results_table(rows), class_table(rows, class_names))
+    console.print(f"figures in {out / 'metrics.json'} and {out / 'metrics.md'}")

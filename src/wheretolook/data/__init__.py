@@ -1,0 +1,61 @@
+"""Where images come from: folders in VOC's layout, plain folders and made scenes, all served as `Sample`s."""
+
+from pathlib import Path
+from typing import Literal
+
+from wheretolook.config import DataConfig
+from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.folders import open_folder
+from wheretolook.data.scenes import Scenes
+from wheretolook.data.voc import IMAGES, open_voc
+from wheretolook.errors import ConfigError, DataError
+
+__all__ = ["ImageDataset", "open_dataset"]
+
+
+def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> ImageDataset:
+    """Open one split of a data set.
+
+    Args:
+        config: where the data lie.
+        split: the split's name, or the path of a file of names.
+        training: add the masks of SBD, where the configuration names it, except for images of `val_split`.
+
+    Raises:
+        DataError: the folder, its split or a file in it is missing or wrong.
+        ConfigError: options that do not fit together.
+
+    Example:
+        >>> open_dataset(DataConfig(), "val").class_names[0]
+        'striped_disc'
+    """
+    if config.resize is not None and config.resize < 1:
+        raise ConfigError(f"resize is a length in pixels, at least 1, not {config.resize}")
+    layout = _layout(config)
+    if config.sbd is not None and layout != "voc":
+        raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
+    if layout == "scenes" or config.root is None:
+        return Scenes(config.scenes, split)
+    if layout == "folder":
+        return open_folder(Path(config.root), split, config.resize)
+    sbd = Path(config.sbd) if training and config.sbd is not None else None
+    return open_voc(Path(config.root), split, config.resize, sbd=sbd, excluded=config.val_split)
+
+
+def _layout(config: DataConfig) -> Literal["voc", "folder", "scenes"]:
+    """The layout that the configuration names, or the one that the folder has."""
+    if config.root is None:
+        if config.layout in ("voc", "folder"):
+            raise ConfigError(f"layout {config.layout} needs root, the folder of the data")
+        return "scenes"
+    if config.layout == "scenes":
+        raise ConfigError(f"made scenes come from no folder; leave out root ({config.root}) or the layout")
+    root = Path(config.root)
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; expected the root of a data set")
+    folders: dict[Literal["voc", "folder"], str] = {"voc": IMAGES, "folder": "images"}
+    for layout, images in folders.items():
+        if config.layout in (layout, "auto") and (root / images).is_dir():
+            return layout
+    expected = " or ".join(images for layout, images in folders.items() if config.layout in (layout, "auto"))
+    raise DataError(f"{root} has no folder {expected}; expected VOC layout (JPEGImages) or a plain folder (images)")

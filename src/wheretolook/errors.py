@@ -1,0 +1,49 @@
+"""What goes wrong on the user's side, in one line each: what was expected, what came, what to do.
+
+The command line prints these without a traceback and exits with code 2. Anything else that escapes is our own bug.
+"""
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class WhereToLookError(Exception):
+    """Base of everything that a user can cause and mend."""
+
+
+class ConfigError(WhereToLookError):
+    """An option, or a combination of options, that cannot work."""
+
+
+class DataError(WhereToLookError):
+    """An image, mask, split or table that is missing, broken or inconsistent."""
+
+
+class WeightsError(WhereToLookError):
+    """A weights file or run folder that is missing, broken or of another network."""
+
+
+class TrainingError(WhereToLookError):
+    """Training cannot go on, for example because a loss is not finite."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known name, or nothing where none is near.
+
+    Example:
+        >>> nearest("splot", ["root", "split"])
+        "; did you mean 'split'?"
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def reason(error: OSError) -> str:
+    """The operating system's own words, without errno and path.
+
+    Example:
+        >>> reason(FileNotFoundError(2, "No such file or directory", "x"))
+        'no such file or directory'
+    """
+    return (error.strerror or os.strerror(error.errno or 0) or type(error).__name__).lower()

@@ -1,0 +1,77 @@
+"""Files are written whole or not at all: beside the old one first, then in its place."""
+
+import json
+import math
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from wheretolook.errors import DataError, reason
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to a temporary path; once the block ends well it takes the place of `path`, otherwise it is removed.
+
+    Only write inside the block: every `OSError` in it is reported as a failure to write `path`.
+
+    Args:
+        path: the file to write; its folder is made where it is missing.
+
+    Yields:
+        A path in the same folder and with the same suffix, at which there is nothing yet.
+
+    Raises:
+        DataError: `path` cannot be written, for example because the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder) / "made" / "note.txt") as temporary:
+        ...         _ = temporary.write_text("whole")
+        ...     print((Path(folder) / "made" / "note.txt").read_text())
+        whole
+    """
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {reason(error)}; free some space or choose another folder") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all.
+
+    Raises:
+        DataError: `path` cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON, whole or not at all; NaN and infinity, which JSON does not know, become null.
+
+    Raises:
+        DataError: `path` cannot be written.
+    """
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case str():
+            return value
+        case Mapping():
+            return {key: _finite(item) for key, item in value.items()}
+        case Sequence():
+            return [_finite(item) for item in value]
+    return value

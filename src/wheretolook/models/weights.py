@@ -1,0 +1,307 @@
+"""Weights files: our own safetensors, Chainer's npz, PyTorch state dicts, and run folders; one door for all of them.
+
+No file is ever unpickled: `allow_pickle=False`, `weights_only=True`, safetensors for our own.
+"""
+
+import hashlib
+import json
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wheretolook.errors import WeightsError, reason
+from wheretolook.files import replacing
+from wheretolook.models.fcn import ARCHITECTURES, FCN, Padding
+from wheretolook.models.names import from_torchvision, module_name, predecessor_name
+from wheretolook.public import PUBLIC_FILES, VOC_CLASSES
+from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Preprocessing
+
+log = logging.getLogger("wheretolook")
+FORMAT = "wheretolook 1"
+NETWORK_FILE = "network.safetensors"  # what a run folder's network is called
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds, in our names, with what it says about itself."""
+
+    path: Path
+    tensors: dict[str, Tensor]  # e.g. `trunk.conv1_1.weight`, float32
+    preprocessing: Preprocessing
+    description: dict[str, Any] = field(default_factory=dict)  # of our own files: architecture, class names, ...
+
+    @property
+    def segments(self) -> bool:
+        """Whether this is a whole segmenter, not a trunk alone."""
+        return "segmenter.score_fr.weight" in self.tensors
+
+    @property
+    def classes(self) -> int | None:
+        """How many foreground classes the file's scores are for; None where it has no scores."""
+        for name, background in (("classifier.score_cl.weight", 0), ("segmenter.score_fr.weight", 1)):
+            if name in self.tensors:
+                return len(self.tensors[name]) - background
+        return None
+
+
+def load_network(
+    path: str | Path,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    padding: Padding | None = None,
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+) -> FCN:
+    """Make the network that a weights file is of: in evaluation mode, float32, on the CPU.
+
+    Reads our own safetensors; Chainer npz in the predecessor's names; PyTorch state dicts of the same networks;
+    torchvision's VGG16; a run folder. Widths and class count come from the shapes. Parts that the file does not have
+    start afresh, and a warning of the logger `wheretolook` names them.
+
+    Args:
+        path: the file, or the folder of a finished run.
+        class_names: the foreground classes; None for those in the file, or VOC's where it has 20.
+        padding: `"caffe"` or `"same"`; None for what the file says, `"caffe"` for FCN files, `"same"` for a trunk.
+        preprocessing: None for the file's own convention.
+        seed: of whatever starts afresh.
+
+    Raises:
+        WeightsError: the file is missing, broken, of another network, or has no class names and none were given.
+    """
+    weights = read_weights(Path(path))
+    if preprocessing is not None:
+        weights = replace(weights, preprocessing=preprocessing)
+    names = _class_names(weights, class_names)
+    default_padding: Padding = "caffe" if weights.segments else "same"
+    network = ARCHITECTURES[_architecture(weights)](
+        names,
+        **_widths(weights),
+        padding=padding or weights.description.get("padding", default_padding),
+        preprocessing=weights.preprocessing,
+        dropout=weights.description.get("dropout", 0.5),
+        seed=seed,
+    )
+    fill(network, weights)
+    return network.eval()
+
+
+def fill(network: FCN, weights: Weights) -> None:
+    """Copy into a network whatever the file has for it, and warn of what stays fresh and what finds no place.
+
+    Raises:
+        WeightsError: an array has another shape than the network's.
+    """
+    own = network.state_dict()
+    for name in own.keys() & weights.tensors.keys():
+        if own[name].shape != weights.tensors[name].shape:
+            raise WeightsError(
+                f"{weights.path}: expected {name} of shape {tuple(own[name].shape)}, got "
+                f"{tuple(weights.tensors[name].shape)}; give a network of the file's widths and classes"
+            )
+    fresh = sorted({name.rsplit(".", 1)[0] for name in own.keys() - weights.tensors.keys()})
+    unused = sorted({name.rsplit(".", 1)[0] for name in weights.tensors.keys() - own.keys()})
+    fresh = [name for name in fresh if ".upscore" not in name]  # fixed: there is nothing to learn or to miss
+    network.load_state_dict({name: weights.tensors[name] for name in own.keys() & weights.tensors.keys()}, strict=False)
+    if fresh or unused:
+        log.warning(
+            "%s: loaded %d arrays; started fresh: %s; not used: %s",
+            weights.path,
+            len(own.keys() & weights.tensors.keys()),
+            ", ".join(fresh) or "none",
+            ", ".join(unused) or "none",
+        )
+
+
+def read_weights(path: Path) -> Weights:
+    """Read any weights file that we know, without building a network.
+
+    Raises:
+        WeightsError: the file is missing, broken, or not of an FCN or VGG16.
+    """
+    if path.is_dir():
+        path = _network_of_run(path)
+    if not path.is_file():
+        raise WeightsError(f"expected a weights file at {path}, found none; check the path")
+    if path.suffix == ".safetensors":
+        return _read_own(path)
+    arrays = _read_npz(path) if path.suffix == ".npz" else _read_state_dict(path)
+    torchvision = "features.0.weight" in arrays
+    arrays = from_torchvision(arrays) if torchvision else arrays
+    tensors = {module_name(name): tensor for name, tensor in arrays.items() if module_name(name)}
+    if "trunk.conv1_1.weight" not in tensors:
+        raise WeightsError(
+            f"{path}: expected the arrays of an FCN or VGG16 (conv1_1, ...), got {', '.join(list(arrays)[:4])}, ..."
+        )
+    known = PUBLIC_FILES.get(_public_name(path))
+    if known is not None:
+        for layer, scale in known.scales.items():
+            tensors[f"segmenter.{layer}.weight"] *= scale
+            tensors[f"segmenter.{layer}.bias"] *= scale
+    _check(path, tensors)
+    weights = Weights(path, _convolutional(tensors), TORCHVISION if torchvision and known is None else CAFFE)
+    return replace(weights, preprocessing=FCN_AUTHORS) if weights.segments else weights
+
+
+def save_network(network: FCN, path: str | Path) -> None:
+    """Write a network: `.safetensors` with everything needed to make it again, or `.npz` in the predecessor's names.
+
+    An npz holds no class names, padding or preprocessing.
+
+    Raises:
+        WeightsError: the ending is neither.
+        DataError: the file cannot be written.
+    """
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if path.suffix == ".npz":
+        arrays = {predecessor_name(name): tensor.numpy() for name, tensor in tensors.items()}
+        with replacing(path) as temporary:
+            np.savez(temporary, **arrays)
+    elif path.suffix == ".safetensors":
+        with replacing(path) as temporary:
+            try:
+                save_file(tensors, temporary, {"format": FORMAT, "network": json.dumps(describe(network))})
+            except SafetensorError as error:  # its words for a full disk
+                raise OSError(28, str(error)) from error
+    else:
+        raise WeightsError(f"expected a name ending in .safetensors or .npz, got {path.name}; choose one of the two")
+
+
+def describe(network: FCN) -> dict[str, Any]:
+    """Everything but the arrays: what `load_network` needs to make the network again."""
+    return {
+        "architecture": f"fcn{network.stride}s",
+        "class_names": list(network.class_names),
+        "padding": network.padding,
+        "dropout": network.classifier.dropout.p,
+        "preprocessing": asdict(network.preprocessing),
+    }
+
+
+def _read_own(path: Path) -> Weights:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: expected a safetensors file, got a broken one ({error}); fetch it again") from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{path}: expected a file written by wheretolook, got other safetensors; convert a .pth or .npz")
+    description = json.loads(metadata["network"])
+    values = description.pop("preprocessing")
+    preprocessing = Preprocessing(values["channels"], values["scale"], tuple(values["mean"]), tuple(values["std"]))
+    _check(path, tensors)
+    return Weights(path, tensors, preprocessing, description)
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    """Chainer's `conv1_1/W` and `/b` become `conv1_1.weight` and `.bias`; half precision is cast up."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except ValueError as error:  # numpy's answer to a pickled object
+        raise WeightsError(f"{path}: expected plain arrays, got a pickled object, which is never loaded") from error
+    except (OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise WeightsError(f"{path}: expected an npz file, got a broken one; fetch it again") from error
+    ends = {"W": "weight", "b": "bias"}
+    parts = {name: name.rpartition("/") for name in arrays}
+    return {
+        f"{layer}.{ends[end]}": torch.from_numpy(np.asarray(arrays[name], np.float32))
+        for name, (layer, _, end) in parts.items()
+        if end in ends and arrays[name].dtype.kind == "f"
+    }
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path}: expected a PyTorch state dict of plain tensors, got something else or a broken file; "
+            "save it with torch.save(model.state_dict(), ...)"
+        ) from error
+    for wrapper in ("state_dict", "model_state_dict"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(f"{path}: expected a state dict, got a {type(loaded).__name__}; save model.state_dict()")
+    tensors = {name.removeprefix("module."): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _convolutional(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """VGG16's fully connected fc6 and fc7 as the convolutions that they are."""
+    for layer, size in (("fc6", 7), ("fc7", 1)):
+        name = f"segmenter.{layer}.weight"
+        if name in tensors and tensors[name].ndim == 2:
+            tensors[name] = tensors[name].reshape(len(tensors[name]), -1, size, size)
+    return tensors
+
+
+def _check(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: expected finite weights, got NaN or infinity in {name}; fetch the file again")
+
+
+def _network_of_run(folder: Path) -> Path:
+    if (folder / NETWORK_FILE).is_file():
+        return folder / NETWORK_FILE
+    inside = sorted(path.parent.name for path in folder.glob(f"*/{NETWORK_FILE}"))
+    hint = f"; it holds the runs {', '.join(inside)}: name one of them" if inside else "; is the run finished?"
+    raise WeightsError(f"expected a {NETWORK_FILE} in the run folder {folder}, found none{hint}")
+
+
+def _public_name(path: Path) -> str:
+    """Which known public file this is, by its checksum."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {reason(error)}") from error
+    return next((name for name, known in PUBLIC_FILES.items() if known.md5 == digest), "")
+
+
+def _class_names(weights: Weights, given: tuple[str, ...] | None) -> tuple[str, ...]:
+    classes = weights.classes
+    names = given or tuple(weights.description.get("class_names", ()))
+    if not names and classes == len(VOC_CLASSES):
+        names = VOC_CLASSES
+    if not names:
+        what = "a trunk alone" if classes is None else f"{classes} classes without names"
+        raise WeightsError(f"{weights.path}: expected class names, got {what}; give class_names=(...)")
+    if classes is not None and len(names) != classes:
+        raise WeightsError(f"{weights.path}: expected {classes} class names, got {len(names)}: {', '.join(names)}")
+    return names
+
+
+def _architecture(weights: Weights) -> str:
+    if "architecture" in weights.description:
+        return str(weights.description["architecture"])
+    if not weights.segments or "segmenter.score_pool3.weight" in weights.tensors:
+        return "fcn8s"
+    return "fcn16s" if "segmenter.score_pool4.weight" in weights.tensors else "fcn32s"
+
+
+def _widths(weights: Weights) -> dict[str, Any]:
+    """The widths that the shapes tell; the original's where a part is missing."""
+
+    def rows(name: str, default: int) -> int:
+        return len(weights.tensors[name]) if name in weights.tensors else default
+
+    last = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3")
+    return {
+        "widths": tuple(rows(f"trunk.{name}.weight", 0) for name in last),
+        "segmenter_width": rows("segmenter.fc6.weight", 4096),
+        "classifier_widths": tuple(rows(f"classifier.{name}.weight", 4096) for name in ("fc6_cl", "fc7_cl")),
+    }

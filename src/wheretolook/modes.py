@@ -1,0 +1,48 @@
+"""What a network's parts are doing, train or evaluate, changed for a while and put back whatever happens."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Batch norm and dropout as in evaluation, and exactly as before afterwards.
+
+    Example:
+        >>> dropout = nn.Dropout()
+        >>> with evaluation_mode(dropout):
+        ...     print(dropout.training)
+        False
+        >>> dropout.training
+        True
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training  # not .train(): a frozen submodule keeps its own mode
+
+
+@contextmanager
+def training_only(network: nn.Module, modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Only these modules train; everything else is frozen and in evaluation mode. Afterwards all is as before.
+
+    Frozen alone is not enough: batch norm would go on moving, and a frozen classifier's dropout would shake the maps.
+    Parameters of the modules that were fixed before (upsampling, say) stay fixed.
+    """
+    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    with evaluation_mode(network):
+        try:
+            network.requires_grad_(False)
+            for module in modules:
+                module.train()
+                for parameter in module.parameters():
+                    parameter.requires_grad_(wanted[parameter])
+            yield
+        finally:
+            for parameter, want in wanted.items():
+                parameter.requires_grad_(want)

@@ -1,0 +1,139 @@
+"""What flows through the house: one forward gives one record, and everything after it is a pure function of records.
+
+Tuples rather than classes with behaviour, so that loaders, devices and processes can carry them without being told how.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+VOID = 255  # mask value of pixels that the annotation says nothing about
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a network wants its images: channel order, scale, mean and standard deviation.
+
+    Args:
+        channels: order of the colour channels, `"RGB"` or `"BGR"`.
+        scale: value of full brightness before the mean is subtracted: 1.0 or 255.0.
+        mean: subtracted from each channel, in that order and on that scale.
+        std: divides each channel afterwards.
+
+    Example:
+        >>> Preprocessing(mean=(0.5, 0.5, 0.5))(torch.ones(1, 3, 1, 1)).flatten()
+        tensor([0.5000, 0.5000, 0.5000])
+    """
+
+    channels: str = "RGB"
+    scale: float = 1.0
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Turn RGB images in [0, 1] into what the network takes."""
+        if self.channels == "BGR":
+            images = images.flip(1)
+        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        return (images * self.scale - mean) / std
+
+
+TORCHVISION = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68))
+FCN_AUTHORS = Preprocessing("BGR", 255.0, (104.00698793, 116.66876762, 122.67891434))
+
+
+class Sample(NamedTuple):
+    """One image with what is known about it."""
+
+    image: Float[Tensor, "3 height width"]  # RGB in [0, 1]
+    mask: Int[Tensor, "height width"]  # int64; 0 background, 1 + class index, VOID; all VOID where there is none
+    labels: Bool[Tensor, " classes"]
+    annotated: bool  # the mask says where the objects are, if only by boxes
+    segmented: bool  # the mask is exact to the pixel, so the segmentation loss and figures may use it
+    name: str
+
+
+class Batch(NamedTuple):
+    """Samples of one size, stacked."""
+
+    images: Float[Tensor, "batch 3 height width"]  # RGB in [0, 1]; `network.preprocessing` makes the network's input
+    masks: Int[Tensor, "batch height width"]
+    labels: Bool[Tensor, "batch classes"]
+    annotated: Bool[Tensor, " batch"]
+    segmented: Bool[Tensor, " batch"]
+    names: tuple[str, ...]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples of one size into a batch."""
+    images, masks, labels, annotated, segmented, names = zip(*samples, strict=True)
+    return Batch(
+        torch.stack(images),
+        torch.stack(masks),
+        torch.stack(labels),
+        torch.tensor(annotated),
+        torch.tensor(segmented),
+        tuple(names),
+    )
+
+
+class GuidedOutput(NamedTuple):
+    """What one forward of a guided network gives."""
+
+    class_scores: Float[Tensor, "batch classes"]  # logits of the foreground classes
+    features: Float[Tensor, "batch channels h w"]  # activations of the attention layer, part of the scores' graph
+    mask_scores: Float[Tensor, "batch 1+classes height width"] | None = None  # logits; channel 0 is background
+    differentiable: bool = True  # False where no gradient reaches the trunk, so that maps cannot be trained
+
+
+class GuidedNetwork(Protocol):
+    """What guidance, metrics and training need of a network; it is also an `nn.Module`."""
+
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The convolutions up to the attention layer."""
+        ...
+
+    @property
+    def classifier(self) -> nn.Module:
+        """What turns features into class scores."""
+        ...
+
+    @property
+    def segmenter(self) -> nn.Module | None:
+        """What turns features into mask scores; None for a network that only classifies."""
+        ...
+
+    def __call__(self, images: Float[Tensor, "batch 3 height width"], *, segment: bool = True) -> GuidedOutput:
+        """Run preprocessed images; `segment=False` leaves `mask_scores` out."""
+        ...
+
+
+class ObjectiveTerms(NamedTuple):
+    """The losses of one step, before weighting; `total` is their weighted sum. A term that is off is 0."""
+
+    total: Float[Tensor, ""]
+    classification: Float[Tensor, ""]
+    mining: Float[Tensor, ""]
+    external: Float[Tensor, ""]
+    segmentation: Float[Tensor, ""]
+
+
+class Explanation(NamedTuple):
+    """What one network says about one class in one image: the stuff of pictures and of worst-first lists."""
+
+    name: str
+    class_index: int
+    image: Float[Tensor, "3 height width"]  # RGB in [0, 1]
+    truth: Int[Tensor, "height width"]
+    prediction: Int[Tensor, "height width"] | None
+    attention: Float[Tensor, "height width"]  # upsampled map, after its ReLU, not normalised
+    energy_inside: float  # share of the map's energy on the object, in [0, 1]; 0 for an all-zero map

@@ -1,0 +1,92 @@
+"""What a network is worth: segmentation, classification and attention, measured in one pass over the images."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from wheretolook.attention.maps import pair_maps, upsampled
+from wheretolook.guidance.objective import pair_targets, present_pairs
+from wheretolook.metrics.attention import AttentionMetric, grid_ceiling
+from wheretolook.metrics.classification import ClassificationMetric
+from wheretolook.metrics.segmentation import SegmentationMetric
+from wheretolook.modes import evaluation_mode
+from wheretolook.records import Batch, GuidedNetwork, GuidedOutput
+
+Figures = dict[str, object]
+
+
+class Evaluator(nn.Module):
+    """Gathers the figures batch by batch; `compute` sums over processes.
+
+    Segmentation counts images whose masks are exact; attention counts every class present in every annotated image.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.segmentation = SegmentationMetric(classes)
+        self.classification = ClassificationMetric(classes)
+        self.attention = AttentionMetric()
+        self.ceiling = AttentionMetric()
+        self.images = 0
+
+    @torch.no_grad()
+    def update(self, output: GuidedOutput, batch: Batch) -> None:
+        """Take in what the network gave for a batch."""
+        self.images += len(batch.images)
+        self.classification.update(output.class_scores, batch.labels)
+        if output.mask_scores is not None and batch.segmented.any():
+            exact = batch.segmented
+            self.segmentation.update(output.mask_scores[exact].argmax(dim=1), batch.masks[exact])
+        pairs = present_pairs(batch.labels & batch.annotated[:, None])
+        target, valid = pair_targets(batch.masks, pairs)
+        maps = upsampled(pair_maps(output, pairs).float(), batch.masks.shape[1:])
+        self.attention.update(maps, target, valid)
+        self.ceiling.update(grid_ceiling(target, output.features.shape[2:]), target, valid)
+
+    def compute(self) -> Figures:
+        """All figures by name: shares of 1, NaN where nothing was there to measure."""
+        attention = self.attention.compute()
+        classification = self.classification.compute()
+        return {
+            **self.segmentation.compute()._asdict(),
+            "map": classification.map,
+            "f1": classification.f1,
+            "energy_pointing": attention.energy_pointing,
+            "energy_pointing_over_chance": attention.energy_pointing_over_chance,
+            "attention_iou": attention.attention_iou,
+            "attention_iou_20": attention.attention_iou_20,
+            "attention_iou_ceiling": self.ceiling.compute().attention_iou,
+            "pointing_game": attention.pointing_game,
+            "empty_maps": attention.empty_maps,
+            "images": self.images,
+            "pairs": attention.pairs,
+        }
+
+    def reset(self) -> None:
+        """Forget everything gathered."""
+        self.images = 0
+        for metric in (self.segmentation, self.classification, self.attention, self.ceiling):
+            metric.reset()
+
+
+def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
+    """Measure a network on batches of images.
+
+    Args:
+        network: any guided network; left as it was.
+        batches: all images of a split, each once; the sizes may differ between batches.
+
+    Returns:
+        `accuracy`, `accuracy_class`, `mean_iu`, `fwavacc`, `iu_per_class`, `map`, `f1`, the attention figures,
+        `images` and `pairs`.
+    """
+    module = cast(nn.Module, network)
+    device = next(module.parameters()).device
+    evaluator = Evaluator(len(network.class_names)).to(device)
+    with evaluation_mode(module), torch.inference_mode():
+        for batch in batches:
+            batch = Batch(*(part.to(device) if isinstance(part, Tensor) else part for part in batch))
+            evaluator.update(network(network.preprocessing(batch.images)), batch)
+    return evaluator.compute()

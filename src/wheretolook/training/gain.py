@@ -1,0 +1,117 @@
+"""Stage 2: fine-tune a segmenter such that its attention covers what it recognises."""
+
+from contextlib import nullcontext
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from wheretolook.attention.maps import image_maps, normalised, pair_maps, upsampled
+from wheretolook.config import ObjectiveConfig, TrainingConfig
+from wheretolook.guidance.external import at_resolution, energy_loss, external_loss, squared_sum
+from wheretolook.guidance.mining import masked_images, mining_loss, soft_mask, sum_in_chunks
+from wheretolook.guidance.objective import (
+    average_images,
+    average_pairs,
+    classification_loss,
+    pair_shares,
+    pair_targets,
+    present_pairs,
+    segmentation_loss,
+    weighted,
+)
+from wheretolook.modes import evaluation_mode
+from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms
+from wheretolook.training.stage import Stage
+
+
+class GainStage(Stage):
+    """Trunk and segmenter learn under the guided objective; the classifier stays as stage 1 left it, or trains along.
+
+    Args:
+        network: with a classifier that classifies; guidance by one that does not is noise.
+        training: budget and optimiser.
+        objective: weights of the terms, and the options that the paper leaves open.
+
+    Source: arXiv:1802.10171 eq. 1 to 8.
+    """
+
+    shown = ("accuracy", "mean_iu", "map", "f1", "energy_pointing", "attention_iou")
+    score = ("mean_iu", "attention_iou")
+
+    def __init__(self, network: GuidedNetwork, training: TrainingConfig, objective: ObjectiveConfig) -> None:
+        super().__init__(network, training)
+        self.objective = objective
+
+    def trained_modules(self) -> list[nn.Module]:
+        modules = [self.network.trunk]
+        if self.objective.segmentation_weight and self.network.segmenter is not None:
+            modules.append(self.network.segmenter)
+        if not self.objective.freeze_classifier:
+            modules.append(self.network.classifier)
+        return modules
+
+    def terms(self, batch: Batch) -> ObjectiveTerms:
+        """One forward, the maps of every present class, and a loss for each weight that is not 0."""
+        objective = self.objective
+        images = self.network.preprocessing(batch.images)
+        output = self.network(images, segment=objective.segmentation_weight > 0)
+        pairs = present_pairs(batch.labels, objective.classes_per_image)
+        maps = self.maps(output, pairs)
+        zero = output.class_scores.new_zeros(())
+        return weighted(
+            objective,
+            classification=average_images(classification_loss(output.class_scores, batch.labels)),
+            mining=self.mining(images, maps, pairs) if objective.mining_weight else zero,
+            external=self.external(batch, maps, pairs) if objective.external_weight else zero,
+            segmentation=self.segmentation(output, batch) if objective.segmentation_weight else zero,
+        )
+
+    def maps(self, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
+        """The attention maps of the pairs, at feature resolution, as they come."""
+        guided = bool(self.objective.mining_weight or self.objective.external_weight)
+        if not guided:
+            pairs = pairs[:0]
+        weights = self.objective.channel_weights
+        return pair_maps(output, pairs, differentiable=output.differentiable, channel_weights=weights)
+
+    def mining(
+        self, images: Float[Tensor, "batch 3 height width"], maps: Tensor, pairs: Int[Tensor, "pairs 2"]
+    ) -> Float[Tensor, ""]:
+        """What the classifier still recognises once the attended region is erased (eq. 3 to 5)."""
+        objective = self.objective
+        size = (images.shape[2], images.shape[3])
+        attention = image_maps(maps, size, upsampling=objective.upsampling, normalising=objective.normalising)
+        masks = soft_mask(attention, objective.mask_threshold, objective.mask_slope)
+        shares = pair_shares(pairs, len(images)).to(images)
+
+        def loss(masks: Tensor, part: slice) -> Tensor:
+            erased = masked_images(images[pairs[part, 0]], masks)
+            scores = self.network(erased, segment=False).class_scores
+            return (mining_loss(scores, pairs[part, 1], objective.mining_score) * shares[part]).sum()
+
+        parameters = list(self.network.parameters()) if objective.mining_updates == "all" else []
+        with evaluation_mode(self.network) if objective.masked_pass == "eval" else nullcontext():
+            return sum_in_chunks(loss, masks, parameters, objective.mining_chunk)
+
+    def external(self, batch: Batch, maps: Tensor, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, ""]:
+        """How far attention and annotation differ, over the annotated images (eq. 7)."""
+        objective = self.objective
+        target, valid = pair_targets(batch.masks, pairs)
+        cover = target.to(maps.dtype)
+        if objective.external_resolution == "features":
+            cover, valid = at_resolution(cover, valid, maps.shape[1:])
+        else:
+            maps = upsampled(maps, batch.masks.shape[1:], objective.upsampling)
+        if objective.external == "energy":
+            values = energy_loss(maps, cover, valid)
+        else:
+            compare = external_loss if objective.external == "squared" else squared_sum
+            values = compare(normalised(maps, objective.normalising), cover, valid)
+        counted = batch.annotated & batch.labels.any(dim=1)
+        return average_images(average_pairs(values, pairs, len(batch.masks)) * batch.annotated, counted)
+
+    def segmentation(self, output: GuidedOutput, batch: Batch) -> Float[Tensor, ""]:
+        """The per-pixel cross-entropy, over the images whose masks are exact."""
+        assert output.mask_scores is not None
+        counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)
+        return average_images(segmentation_loss(output.mask_scores, batch.masks), counted)

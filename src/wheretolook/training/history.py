@@ -1,0 +1,56 @@
+"""What training measured, row by row: in memory, in the checkpoint and in a CSV that is never behind by more than a step."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from wheretolook.files import write_text
+from wheretolook.records import ObjectiveTerms
+
+Row = dict[str, float]
+
+
+class History(L.Callback):
+    """Keeps every loss of every step and the figures of every validation in `history.csv`.
+
+    The rows travel in the checkpoint, so a resumed run goes on with those of the run that was cut off, and drops what
+    that run wrote after its last checkpoint.
+    """
+
+    def __init__(self, path: Path, figures: tuple[str, ...]) -> None:
+        losses = [f"train/{name}" for name in ObjectiveTerms._fields]
+        self.path, self.columns = path, ["step", *losses, *(f"val/{name}" for name in figures)]
+        self.rows: list[Row] = []
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            write_text(self.path, ",".join(self.columns) + "\n")
+            self._append(*self.rows)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._take(trainer, "train/")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._take(trainer, "val/")
+
+    def _take(self, trainer: L.Trainer, prefix: str) -> None:
+        found = {name: trainer.callback_metrics[name].item() for name in self.columns if name.startswith(prefix)}
+        row = {"step": trainer.global_step, **found}
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            self._append(row)
+
+    def _append(self, *rows: Row) -> None:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns, lineterminator="\n").writerows(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]

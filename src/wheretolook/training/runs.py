@@ -1,0 +1,159 @@
+"""A stage in a folder: train, checkpoint, resume, and leave behind the network and the record of how it came about.
+
+A run folder holds `history.csv`, `tensorboard/`, `checkpoints/` while it trains, and once it is finished also
+`network.safetensors` (the last step), `best.safetensors` (the best validation) and `run.json`, which marks the end.
+"""
+
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from wheretolook.config import HardwareConfig
+from wheretolook.errors import ConfigError
+from wheretolook.files import write_json
+from wheretolook.models.fcn import FCN
+from wheretolook.models.weights import NETWORK_FILE, save_network
+from wheretolook.modes import training_only
+from wheretolook.training.history import History
+from wheretolook.training.stage import Stage
+
+RECORD_FILE = "run.json"
+BEST_FILE = "best.safetensors"
+
+
+def run_stage(
+    stage: Stage,
+    data: L.LightningDataModule,
+    out: Path,
+    *,
+    hardware: HardwareConfig | None = None,
+    resume: bool = False,
+    record: Mapping[str, object] | None = None,
+) -> Path:
+    """Train a stage in its folder.
+
+    Args:
+        stage: what to train; its network is trained in place and left in the modes that it had.
+        data: serves the batches of exactly this many steps.
+        out: the run's folder.
+        hardware: what to run on; None for one device of whatever is there.
+        resume: go on from the last checkpoint, if there is one; ends in the very weights of a run that never stopped.
+        record: what else `run.json` should tell, such as the options of the command.
+
+    Returns:
+        The path of the finished network.
+
+    Raises:
+        ConfigError: the folder holds a run already, and `resume` is off.
+        TrainingError: a loss or gradient is not finite.
+        DataError: an image is broken, or the folder cannot be written.
+    """
+    network = cast(FCN, stage.network)
+    if is_finished(out):
+        if resume:
+            return out / NETWORK_FILE
+        raise ConfigError(f"expected an empty folder, got {out} with a finished run; choose another --out")
+    checkpoint = _checkpoint_to_resume(out, resume)
+    trainer = make_trainer(stage, out, hardware or HardwareConfig())
+    started = time.time()
+    with training_only(network, stage.trained_modules()), _quiet():
+        trainer.fit(stage, data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.is_global_zero:
+        save_network(network, out / NETWORK_FILE)
+        _save_best(network, out)
+        told = {"stage": type(stage).__name__, "budget": asdict(stage.budget), "seconds": round(time.time() - started)}
+        write_json(out / RECORD_FILE, {**told, **environment(), **(record or {})})
+    trainer.strategy.barrier()
+    return out / NETWORK_FILE
+
+
+def is_finished(out: Path) -> bool:
+    """Whether the folder holds a run that came to its end."""
+    return (out / RECORD_FILE).is_file() and (out / NETWORK_FILE).is_file()
+
+
+def make_trainer(stage: Stage, out: Path, hardware: HardwareConfig) -> L.Trainer:
+    """Lightning's trainer for one long epoch of as many batches as the budget has, validated in between."""
+    budget = stage.budget
+    every = budget.validate_every or max(1, budget.steps // 10)
+    folder = out / "checkpoints"
+    best = ModelCheckpoint(
+        folder, "best", monitor="val/score", mode="max", save_weights_only=True, enable_version_counter=False
+    )
+    last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+    return L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        precision=hardware.precision,
+        strategy=hardware.strategy,
+        max_steps=budget.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=budget.accumulate,
+        gradient_clip_val=budget.clip,
+        val_check_interval=min(every, budget.steps) * budget.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=max(1, min(10, budget.steps // 50)),
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        callbacks=[
+            TQDMProgressBar(refresh_rate=max(1, budget.steps // 100)),
+            History(out / "history.csv", (*stage.shown, "score")),
+            best,
+            last,
+        ],
+        use_distributed_sampler=False,  # its copies would count evaluation images twice
+        enable_model_summary=False,
+        default_root_dir=out,
+    )
+
+
+def environment() -> dict[str, object]:
+    """What a figure depends on besides the options: versions and machine."""
+    return {
+        "versions": {name: version(name) for name in ("wheretolook", "torch", "lightning")},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+    }
+
+
+def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
+    checkpoint = out / "checkpoints" / "last.ckpt"
+    if (out / "history.csv").exists() and not resume:
+        raise ConfigError(f"expected an empty folder, got {out} with an unfinished run; give --resume to go on with it")
+    return checkpoint if resume and checkpoint.is_file() else None
+
+
+def _save_best(network: FCN, out: Path) -> None:
+    """The best validation's weights, in our own format; afterwards the network holds the last step's again."""
+    checkpoint = out / "checkpoints" / "best.ckpt"
+    if not checkpoint.is_file():
+        return
+    last = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    own = {name.removeprefix("network."): value for name, value in saved.items() if name.startswith("network.")}
+    network.load_state_dict(own)
+    save_network(network, out / BEST_FILE)
+    network.load_state_dict(last)
+
+
+@contextmanager
+def _quiet():  # type: ignore[no-untyped-def]
+    """Lightning's advice on loaders and logging is for those who write their own; ours are meant as they are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*num_workers.*|.*not resumable.*")
+        yield

@@ -1,0 +1,29 @@
+"""Stage 0: train the segmenter, where no trained one is at hand."""
+
+from torch import nn
+
+from wheretolook.config import ObjectiveConfig
+from wheretolook.guidance.objective import average_images, segmentation_loss, weighted
+from wheretolook.records import VOID, Batch, ObjectiveTerms
+from wheretolook.training.stage import Stage
+
+SEGMENTATION_ONLY = ObjectiveConfig(0.0, 0.0, 0.0, 1.0)
+
+
+class SegmenterStage(Stage):
+    """Trunk and segmenter learn the masks; the classifier is left alone."""
+
+    shown = ("accuracy", "mean_iu")
+    score = ("mean_iu",)
+
+    def trained_modules(self) -> list[nn.Module]:
+        assert self.network.segmenter is not None
+        return [self.network.trunk, self.network.segmenter]
+
+    def terms(self, batch: Batch) -> ObjectiveTerms:
+        output = self.network(self.network.preprocessing(batch.images))
+        assert output.mask_scores is not None
+        counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)
+        segmentation = average_images(segmentation_loss(output.mask_scores, batch.masks), counted)
+        zero = segmentation.new_zeros(())
+        return weighted(SEGMENTATION_ONLY, zero, zero, zero, segmentation)

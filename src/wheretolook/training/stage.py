@@ -1,0 +1,123 @@
+"""What the three stages share: optimiser and schedule, one step, validation, and the stop at a loss that is not finite."""
+
+from typing import Any, ClassVar
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from wheretolook.config import TrainingConfig
+from wheretolook.errors import TrainingError
+from wheretolook.records import Batch, GuidedNetwork, ObjectiveTerms
+from wheretolook.training.evaluate import Evaluator
+
+
+class Stage(L.LightningModule):
+    """One stage of training; the stages differ in `terms`, in what trains and in the figures that pick the best.
+
+    While a stage runs, `modes.training_only` keeps everything else frozen and in evaluation mode.
+    """
+
+    shown: ClassVar[tuple[str, ...]]  # the figures worth validating in this stage
+    score: ClassVar[tuple[str, ...]]  # those whose mean, val/score, picks the best checkpoint
+
+    def __init__(self, network: GuidedNetwork, training: TrainingConfig) -> None:
+        super().__init__()
+        self.network, self.budget = network, training
+        self.evaluator = Evaluator(len(network.class_names))
+
+    def trained_modules(self) -> list[nn.Module]:
+        """The parts of the network whose parameters this stage changes."""
+        raise NotImplementedError
+
+    def terms(self, batch: Batch) -> ObjectiveTerms:
+        """The losses of one batch."""
+        raise NotImplementedError
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # dropout and draws depend on seed, batch and process alone, so that a resumed run repeats them
+        key = np.random.SeedSequence((self.budget.seed, batch_idx, self.global_rank))
+        torch.manual_seed(int(key.generate_state(1, np.uint64)[0] >> 1))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms = self.terms(batch)
+        self.require_finite(terms, batch)
+        for name, value in terms._asdict().items():
+            self.log(f"train/{name}", value.detach(), prog_bar=True)
+        return terms.total
+
+    def require_finite(self, terms: ObjectiveTerms, batch: Batch) -> None:
+        """Stop before a broken loss reaches the weights; the checkpoints on disk stay as they are."""
+        if not torch.isfinite(terms.total):
+            values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms._asdict().items())
+            raise TrainingError(
+                f"expected a finite loss, got {values} at step {self.global_step}, images {', '.join(batch.names)}: "
+                "lower the learning rate or look at these images; --resume starts from the last good checkpoint"
+            )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.trainer.precision == "16-mixed":
+            return  # its scaler expects overflows now and then, and skips those steps
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            raise TrainingError(
+                f"expected finite gradients, got NaN or infinity at step {self.global_step}: lower the learning rate "
+                "or set a clip; --resume starts from the last good checkpoint"
+            )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluator.update(self.network(self.network.preprocessing(batch.images)), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        figures = self.evaluator.compute()
+        self.evaluator.reset()
+        values = {f"val/{name}": torch.tensor(figures[name], dtype=torch.float32) for name in self.shown}
+        values["val/score"] = torch.stack([values[f"val/{name}"] for name in self.score]).nan_to_num().mean()
+        self.log_dict(values)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        config = self.budget
+        optimiser = make_optimiser(self.network, config, fused=self.trainer.precision != "16-mixed")
+        schedule = make_schedule(optimiser, config)
+        if schedule is None:
+            return optimiser
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def make_optimiser(network: GuidedNetwork, config: TrainingConfig, *, fused: bool = True) -> torch.optim.Optimizer:
+    """The optimiser of every parameter that requires a gradient, the trunk in a group of its own.
+
+    Fused: one pass over 134 million parameters instead of a dozen.
+    """
+    rest = [
+        parameter
+        for module in (network.classifier, network.segmenter)
+        if module is not None
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
+    trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
+    rate = config.learning_rate
+    trunk_rate = rate if config.trunk_learning_rate is None else config.trunk_learning_rate
+    groups: list[dict[str, Any]] = [{"params": rest, "lr": rate}, {"params": trunk, "lr": trunk_rate}]
+    groups = [group for group in groups if group["params"]]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay, fused=fused)
+    kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=config.weight_decay, fused=fused)
+
+
+def make_schedule(optimiser: torch.optim.Optimizer, config: TrainingConfig) -> LRScheduler | None:
+    """The schedule over all steps, or None where the rate is constant.
+
+    Source: one_cycle arXiv:1708.07120; poly as in DeepLab, arXiv:1606.00915.
+    """
+    if config.schedule == "one_cycle":
+        rates = [group["lr"] for group in optimiser.param_groups]
+        return OneCycleLR(optimiser, rates, total_steps=config.steps + 1, pct_start=0.2, cycle_momentum=False)
+    if config.schedule == "poly":
+        return LambdaLR(optimiser, lambda step: max(0.0, 1 - step / config.steps) ** 0.9)
+    return None

@@ -1,0 +1,44 @@
+"""Shapes and types in signatures are checked while the tests run; what is slow to make is made once."""
+
+import os
+
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+install_import_hook("wheretolook", "beartype.beartype")
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The predecessor's golden values, copied into the repository."""
+    return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def photoscenes() -> Path:
+    """A real photographic data set in VOC layout."""
+    folder = SHARED / "data" / "photoscenes"
+    if not folder.exists():
+        pytest.skip(f"the photographic data set is not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vgg16_trunk() -> Path:
+    """A real pretrained VGG16 trunk."""
+    file = SHARED / "weights" / "vgg16_conv_caffe.npz"
+    if not file.exists():
+        pytest.skip(f"the pretrained trunk is not at {file}")
+    return file

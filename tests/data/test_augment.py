@@ -1,0 +1,156 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from wheretolook.config import DataConfig
+from wheretolook.data.augment import Window, augment, cut, draw_window, frame, jitter_colours
+from wheretolook.data.images import mask_labels
+from wheretolook.records import TORCHVISION, VOID, Sample
+
+CONFIG = DataConfig(crop=(24, 20), scale=(0.5, 2.0))
+
+
+def coded_sample(height=30, width=40, classes=5):
+    """An image whose colour is its mask value, in patches of several pixels, so that each shows the other."""
+    mask = torch.randint(0, classes + 1, (height // 5, width // 5)).repeat_interleave(5, 0).repeat_interleave(5, 1)
+    mask[:3, :3] = VOID
+    image = (mask / VOID).expand(3, -1, -1) * torch.tensor([1.0, 0.5, 0.25]).view(3, 1, 1)
+    return Sample(image.contiguous(), mask, mask_labels(mask, classes), True, True, "coded")
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
+
+
+def test_key_alone_decides():
+    sample = coded_sample()
+    first = augment(sample, CONFIG, 1, 2, 3)
+    for key in ((1, 2, 4), (1, 3, 3), (2, 2, 3), (3, 2, 1)):
+        assert not same(first, augment(sample, CONFIG, *key))
+    torch.manual_seed(5)
+    np.random.seed(5)
+    assert same(first, augment(sample, CONFIG, 1, 2, 3))
+
+
+def test_global_random_state_is_left_alone():
+    sample = coded_sample()
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    augment(sample, CONFIG, 0, 0, 0)
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 0.9), (1.2, 3.0)])
+def test_image_and_mask_move_together(scale):
+    """Where the colours are not blends of two patches they must say what the mask says."""
+    config = replace(CONFIG, scale=scale, colour=0.0)
+    seen = 0
+    for index in range(40):
+        out = augment(coded_sample(), config, 0, 0, index)
+        inside = out.mask != VOID
+        code = out.image[0] * VOID
+        pure = inside & ((code - code.round()).abs() < 1e-3) & (code.round() == (out.image[1] * 2 * VOID).round())
+        flat = torch.nn.functional.max_pool2d(code[None], 3, 1, 1)[0] - code < 1e-3  # and no blend that looks pure
+        pure &= flat & (torch.nn.functional.max_pool2d(-code[None], 3, 1, 1)[0] + code < 1e-3)
+        assert torch.equal(code[pure].round().long(), out.mask[pure])
+        assert set(out.mask.unique().tolist()) <= {0, 1, 2, 3, 4, 5, VOID}
+        seen += int(pure.sum())
+    assert seen > 2000
+
+
+def test_outside_of_the_image_is_void_and_of_the_mean_colour():
+    """The padding of kornia would say background here."""
+    sample = coded_sample(10, 15)._replace(mask=torch.zeros(10, 15, dtype=torch.long))
+    for index in range(20):
+        out = augment(sample, replace(CONFIG, scale=(1.0, 1.0)), 0, 0, index)
+        assert (out.mask == 0).sum() == 150 and (out.mask == VOID).sum() == 24 * 20 - 150
+        mean = torch.tensor(TORCHVISION.mean)[:, None]
+        torch.testing.assert_close(out.image[:, out.mask == VOID], mean.expand(-1, 24 * 20 - 150))
+
+
+def cut_and_framed(sample, window, size):
+    return frame(*cut(sample.image, sample.mask, window), window, size)
+
+
+def test_window_over_the_corner_is_filled_on_the_right_sides():
+    sample = coded_sample()
+    image, mask = cut_and_framed(sample, Window(-2, 33, 8, 10), (8, 10))
+    assert torch.equal(mask[2:, :7], sample.mask[:6, 33:]) and torch.equal(image[:, 2:, :7], sample.image[:, :6, 33:])
+    assert (mask[:2] == VOID).all() and (mask[:, 7:] == VOID).all()
+
+
+def test_cut_at_its_own_size_is_a_slice():
+    sample = coded_sample()
+    image, mask = cut_and_framed(sample, Window(4, 7, 10, 12), (10, 12))
+    assert torch.equal(image, sample.image[:, 4:14, 7:19]) and torch.equal(mask, sample.mask[4:14, 7:19])
+
+
+def test_cut_twice_as_large_repeats_each_mask_pixel():
+    """Nearest neighbour by pixel centres: interpolation that starts at the corner would shift by half a pixel."""
+    sample = coded_sample()
+    _, mask = cut_and_framed(sample, Window(4, 7, 10, 12), (20, 24))
+    assert torch.equal(mask, sample.mask[4:14, 7:19].repeat_interleave(2, 0).repeat_interleave(2, 1))
+    _, mask = cut_and_framed(sample, Window(0, 0, 30, 39), (10, 13))
+    assert torch.equal(mask, sample.mask[1:30:3, 1:39:3])
+
+
+def test_windows_reach_every_place_and_leave_the_image_only_where_they_must():
+    random = np.random.default_rng(0)
+    windows = [draw_window((30, 8), (10, 10), (0.5, 1.0), random) for _ in range(500)]
+    assert {window.height for window in windows} == set(range(10, 21))
+    assert all(0 <= window.top <= 30 - window.height for window in windows)
+    assert all(8 - window.width <= window.left <= 0 for window in windows)
+    smallest = [window for window in windows if window.height == 10]
+    assert {window.left for window in smallest} == {-2, -1, 0} and len({window.top for window in smallest}) > 10
+
+
+def test_labels_follow_the_crop():
+    """Classes that the crop cuts off go, whoever drew the mask; without a mask they stay."""
+    sample = coded_sample()
+    lost = 0
+    for index in range(30):
+        out = augment(sample, replace(CONFIG, crop=(6, 6)), 0, 0, index)
+        assert torch.equal(out.labels, mask_labels(out.mask, 5))
+        lost += int((sample.labels & ~out.labels).sum())
+    assert lost > 0
+
+    boxed = sample._replace(mask=sample.mask.clone().clamp(max=1), labels=torch.tensor([1, 0, 0, 0, 1]).bool())
+    boxed.mask[:, 20:] = 0
+    both = {augment(boxed._replace(segmented=False), CONFIG, 0, 0, index).labels[0].item() for index in range(30)}
+    assert both == {True, False}
+    for index in range(10):
+        out = augment(boxed._replace(segmented=False), CONFIG, 0, 0, index)
+        assert out.labels[4] and not out.labels[1:4].any()
+        unknown = sample._replace(mask=torch.full_like(sample.mask, VOID), annotated=False, segmented=False)
+        assert torch.equal(augment(unknown, CONFIG, 0, 0, index).labels, sample.labels)
+
+
+def test_without_a_crop_the_image_is_itself_or_its_mirror():
+    sample, config = coded_sample(), DataConfig(crop=None, colour=0.0)
+    mirrored = 0
+    for index in range(60):
+        out = augment(sample, config, 0, 0, index)
+        flipped = not torch.equal(out.mask, sample.mask)
+        mirrored += flipped
+        expected = (sample.image.flip(-1), sample.mask.flip(-1)) if flipped else (sample.image, sample.mask)
+        assert torch.equal(out.image, expected[0]) and torch.equal(out.mask, expected[1])
+    assert 18 <= mirrored <= 42
+    assert same(sample, augment(sample, replace(config, flip=False), 0, 0, 0))
+
+
+def test_colours_change_by_the_amounts_drawn():
+    """Each step written out by hand with the same three numbers."""
+    image = torch.rand(3, 6, 7) * 0.4 + 0.3
+    brightness, contrast, saturation = np.random.default_rng(4).uniform(-0.2, 0.2, 3)
+    grey_weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    expected = image + brightness / 2
+    mean = (expected * grey_weights).sum(0).mean()
+    expected = mean + (1 + contrast) * (expected - mean)
+    grey = (expected * grey_weights).sum(0)
+    expected = grey + (1 + saturation) * (expected - grey)
+    out = jitter_colours(image, 0.2, np.random.default_rng(4))
+    torch.testing.assert_close(out, expected.float().clamp(0, 1), atol=1e-5, rtol=0)
+    out = jitter_colours(torch.rand(3, 6, 7), 1.0, np.random.default_rng(4))
+    assert out.min() >= 0 and out.max() <= 1

@@ -1,0 +1,158 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from wheretolook.config import DataConfig
+from wheretolook.data import open_dataset
+from wheretolook.data.voc import VOC_CLASSES, open_voc
+from wheretolook.errors import ConfigError, DataError
+
+from .folders_on_disk import corner_mask, write_image, write_lines, write_mask, write_voc
+
+
+def write_sbd(root, names):
+    for name in names:
+        write_image(root / "img" / f"{name}.jpg")
+        (root / "cls").mkdir(exist_ok=True)
+        savemat(root / "cls" / f"{name}.mat", {"GTcls": {"Segmentation": corner_mask(20).clip(0, 20)}})
+    write_lines(root / "train.txt", *names[:1])
+    write_lines(root / "val.txt", *names[1:])
+    return root
+
+
+def test_samples_hold_what_the_files_hold(tmp_path):
+    data = open_voc(write_voc(tmp_path), "train")
+    assert data.names == ("a", "b")
+    assert data.class_names == VOC_CLASSES
+    sample = data[1]
+    np.testing.assert_array_equal(sample.mask.numpy(), corner_mask(2))
+    assert sample.labels.nonzero().flatten().tolist() == [1]
+    assert (sample.annotated, sample.segmented, sample.name) == (True, True, "b")
+    assert data.size(1) == (12, 16)
+
+
+def test_split_may_be_a_file_anywhere(tmp_path):
+    write_voc(tmp_path / "voc")
+    write_lines(tmp_path / "seg11valid.txt", "c", "", "a ")
+    assert open_voc(tmp_path / "voc", str(tmp_path / "seg11valid.txt")).names == ("c", "a")
+
+
+def test_classes_file_replaces_vocs_and_loses_its_background(tmp_path):
+    write_lines(write_voc(tmp_path) / "classes.txt", "background", "cat", "dog")
+    data = open_voc(tmp_path, "train")
+    assert data.class_names == ("cat", "dog")
+    assert data[1].labels.tolist() == [False, True]
+    with pytest.raises(DataError, match=r"c\.png has the value 3, but there are 2 classes"):
+        open_voc(tmp_path, "val")[0]
+
+
+def test_all_void_and_empty_masks_are_annotations(tmp_path):
+    write_voc(tmp_path)
+    for name, value in (("a", 255), ("b", 0)):
+        write_mask(tmp_path / f"SegmentationClass/{name}.png", np.full((12, 16), value))
+    for sample in (open_voc(tmp_path, "train")[index] for index in range(2)):
+        assert sample.segmented and sample.annotated and not sample.labels.any()
+
+
+def test_missing_split_names_the_nearest_and_all(tmp_path):
+    with pytest.raises(DataError, match=r"no split 'trian'; did you mean 'train'\?; available: train, val"):
+        open_voc(write_voc(tmp_path), "trian")
+
+
+@pytest.mark.parametrize("folder", ["JPEGImages", "SegmentationClass"])
+def test_missing_files_are_counted_at_opening(tmp_path, folder):
+    write_voc(tmp_path, ("a", "b", "c", "d"))
+    for name in ("b", "c"):
+        next((tmp_path / folder).glob(f"{name}.*")).unlink()
+    with pytest.raises(DataError, match=rf"split 'train' names 3 \w+, but 2 of them are not in .*{folder}, first 'b'"):
+        open_voc(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [(["background"], "lists 0 classes"), (["cat", "cat"], "lists 'cat' twice"), (["x"] * 255, "lists 255 classes")],
+)
+def test_bad_class_lists(tmp_path, lines, words):
+    write_lines(write_voc(tmp_path) / "classes.txt", *lines)
+    with pytest.raises(DataError, match=words):
+        open_voc(tmp_path, "train")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00a"])
+def test_bad_split_files(tmp_path, content):
+    write_voc(tmp_path)
+    (tmp_path / "ImageSets/Segmentation/odd.txt").write_bytes(content)
+    with pytest.raises(DataError, match=r"names no image|is no text in UTF-8"):
+        open_voc(tmp_path, "odd")
+
+
+@pytest.mark.parametrize("below", ["", "dataset", "benchmark_RELEASE/dataset"])
+def test_sbd_adds_what_neither_training_nor_validation_holds(tmp_path, below):
+    voc, sbd = write_voc(tmp_path / "voc"), tmp_path / "sbd"
+    write_sbd(sbd / below, ("new", "a", "c", "other"))
+    config = DataConfig(root=str(voc), sbd=str(sbd))
+    data = open_dataset(config, "train", training=True)
+    assert data.names == ("a", "b", "new", "other")
+    np.testing.assert_array_equal(data[2].mask.numpy(), corner_mask(20).clip(0, 20))
+    assert data[2].labels.nonzero().flatten().tolist() == [19]
+    assert data[0].labels.nonzero().flatten().tolist() == [0]  # VOC's own mask, not SBD's
+    assert open_dataset(config, "train").names == ("a", "b")
+
+
+def test_sbd_that_cannot_work_is_refused(tmp_path, monkeypatch):
+    voc, sbd = write_voc(tmp_path / "voc"), write_sbd(tmp_path / "sbd", ("new", "other"))
+    with pytest.raises(DataError, match="no SBD in"):
+        open_voc(voc, "train", sbd=voc)
+    (sbd / "cls/new.mat").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"new\.mat is no MATLAB file with GTcls\.Segmentation"):
+        open_voc(voc, "train", sbd=sbd)[2]
+    (sbd / "img/other.jpg").unlink()
+    with pytest.raises(DataError, match=r"1 of them are not in .*img, first 'other'"):
+        open_voc(voc, "train", sbd=sbd)
+    write_lines(voc / "classes.txt", *"abc")
+    with pytest.raises(DataError, match="VOC's 20 classes"):
+        open_voc(voc, "train", sbd=sbd)
+    monkeypatch.setattr("wheretolook.data.voc.find_spec", lambda name: None)
+    (voc / "classes.txt").unlink()
+    with pytest.raises(DataError, match=r"need scipy; install it: pip install 'wheretolook\[sbd\]'"):
+        open_voc(voc, "train", sbd=sbd)
+
+
+def test_layout_is_found_or_its_absence_explained(tmp_path):
+    write_voc(tmp_path / "voc")
+    assert open_dataset(DataConfig(root=str(tmp_path / "voc")), "val").names == ("c",)
+    with pytest.raises(DataError, match="has no folder JPEGImages or images"):
+        open_dataset(DataConfig(root=str(tmp_path)), "val")
+    with pytest.raises(DataError, match="has no folder images;"):
+        open_dataset(DataConfig(root=str(tmp_path / "voc"), layout="folder"), "val")
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+        open_dataset(DataConfig(root=str(tmp_path / "nowhere")), "val")
+    for config in (DataConfig(layout="voc"), DataConfig(root="x", layout="scenes"), DataConfig(sbd="x")):
+        with pytest.raises(ConfigError):
+            open_dataset(config, "val")
+
+
+def test_photographs_agree_with_their_own_list(photoscenes):
+    """groups.csv was written by whoever made the scenes; the classes that it lists must be the classes we read."""
+    rows = [line.split(",") for line in (photoscenes / "groups.csv").read_text().splitlines()[1:]]
+    classes = {row[0]: set(row[4].split()) for row in rows}
+    for split, count in (("train", 600), ("val", 160), ("biased_train", 400), ("unbiased_val", 400)):
+        data = open_dataset(DataConfig(root=str(photoscenes)), split)
+        assert len(data) == count and data.class_names[0] == "bird" and len(data.class_names) == 8
+        for index in range(0, count, 40):
+            sample = data[index]
+            found = {data.class_names[c] for c in sample.labels.nonzero().flatten().tolist()}
+            assert found == classes[sample.name]
+            assert (sample.mask == 255).any() and sample.mask.shape == data.size(index)
+            raw = np.array(Image.open(photoscenes / "SegmentationClass" / f"{sample.name}.png"))
+            torch.testing.assert_close(sample.mask, torch.from_numpy(raw.astype(np.int64)))
+
+
+def test_importing_the_package_does_without_the_heavy_parts():
+    code = "import sys, wheretolook.data; print([m for m in ('lightning', 'kornia', 'scipy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
