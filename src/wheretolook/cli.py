@@ -1,4 +1,4 @@
-"""The command line. Options are checked before anything heavy is imported, so `--help` and typing errors answer at once."""
+"""The command line. Options are checked before torch is imported, so `--help` and typing errors answer at once."""
 
 import dataclasses
 import json
@@ -7,12 +7,13 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from wheretolook.config import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
-from wheretolook.errors import WhereToLookError, nearest
+from wheretolook.errors import ConfigError, WhereToLookError, nearest
 
 # name: (options, function in commands.py, one line of help)
 COMMANDS: dict[str, tuple[type, str, str]] = {
@@ -53,6 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("wheretolook: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def read_recipe(path: str | Path, *options: str) -> Recipe:
+    """A recipe file as the `run` command reads it.
+
+    Args:
+        path: the YAML file.
+        options: what to override, as on the command line: `"--gain.steps=100"`.
+
+    Raises:
+        ConfigError: an option is unknown or has a wrong value.
+    """
+    argv = ["run", "--config", str(path), *options]
+    parser = make_parser()
+    try:
+        chosen = parser.instantiate(parser.parse_args(expanded(argv)))["run"]
+    except ArgumentError as error:
+        raise ConfigError(_line(error, argv)) from error
+    return Recipe(**{field.name: chosen[field.name] for field in dataclasses.fields(Recipe)})
 
 
 def make_parser() -> ArgumentParser:
@@ -135,10 +155,6 @@ def _run(parser: ArgumentParser, options: Namespace) -> None:
     command = options.command
     chosen = parser.instantiate(options)[command]
     logging.basicConfig(format="%(message)s")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from pathlib import Path  # noqa: PLC0415
-
     from wheretolook import commands  # here, since it imports torch
 
     if command == "convert":

@@ -98,9 +98,9 @@ def visualize(options: Visualize) -> Path:
 
 
 def run_recipe(recipe: Recipe) -> list[Figures]:
-    """All stages, the control, the table and the pictures; what is done already is skipped, what was cut off goes on."""
+    """All stages, the control, the table and the pictures; skips what is done, goes on with what was cut off."""
     out = Path(recipe.out)
-    original = _stages_before_guidance(recipe, out)
+    original = stages_before_guidance(recipe, out)
     runs = {"Original": original}
     for name, objective in (("control", recipe.control), ("guided", recipe.guided)):
         if objective is not None:
@@ -121,13 +121,16 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
     return rows
 
 
-def _stages_before_guidance(recipe: Recipe, out: Path) -> Path:
+def stages_before_guidance(recipe: Recipe, out: Path) -> Path:
+    """Stages 0 and 1 of a recipe, unless they are done; returns what stage 2 starts from: the table's Original.
+
+    Raises:
+        ConfigError: the recipe has neither weights nor a segmenter stage.
+    """
     weights = recipe.weights
     if recipe.segmenter is not None:
         folder = str(out / "segmenter")
-        options = TrainSegmenter(
-            weights, folder, True, recipe.data, recipe.network, recipe.segmenter, recipe.hardware
-        )
+        options = TrainSegmenter(weights, folder, True, recipe.data, recipe.network, recipe.segmenter, recipe.hardware)
         weights = str(train_segmenter(options))
     if weights is None:
         raise ConfigError("expected weights or a segmenter stage, got neither; give one of them in the recipe")

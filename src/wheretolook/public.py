@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 from wheretolook.errors import ConfigError, DataError, nearest
@@ -60,10 +61,14 @@ PUBLIC_FILES = {
         _drive("1ieXWyoG68xqoHJPWdyrDyaIaaWlfmUxI"), "de93e540ec79512f8770033849c8ae89", "FCN8s trained on VOC, PyTorch"
     ),
     "fcn16s_from_caffe.pth": PublicFile(
-        _drive("1bctu58B6YH9bu6lBBSBB2rUeGlGhYLoP"), "a2d4035f669f09483b39c9a14a0d6670", "FCN16s trained on VOC, PyTorch"
+        _drive("1bctu58B6YH9bu6lBBSBB2rUeGlGhYLoP"),
+        "a2d4035f669f09483b39c9a14a0d6670",
+        "FCN16s trained on VOC, PyTorch",
     ),
     "fcn32s_from_caffe.pth": PublicFile(
-        _drive("11k2Q0bvRQgQbT6-jYWeh6nmAsWlSCY3f"), "d3eb467a80e7da0468a20dfcbc13e6c8", "FCN32s trained on VOC, PyTorch"
+        _drive("11k2Q0bvRQgQbT6-jYWeh6nmAsWlSCY3f"),
+        "d3eb467a80e7da0468a20dfcbc13e6c8",
+        "FCN32s trained on VOC, PyTorch",
     ),
     "vgg16_from_caffe.pth": PublicFile(
         _drive("1adDBTGY3GcEB_47dvcibajyzi872RAs3"), "aa75b158f4181e7f6230029eb96c1b13", "VGG16 of ImageNet, PyTorch"
@@ -107,17 +112,20 @@ def fetch(
         raise ConfigError(f"expected one of {', '.join(files)}, got {name}{nearest(name, files)}")
     known, path = files[name], folder / name
     if path.is_file():
-        _require_checksum(path, known)
+        if (digest := _checksum(path)) != known.md5:
+            raise DataError(
+                f"{path}: expected MD5 {known.md5}, got {digest}; remove it and fetch it again from {known.address}"
+            )
         return path
+    by_hand = f"fetch it by hand from {known.address} and put it at {path}"
     with replacing(path) as temporary:
         try:
             _download(known.address, temporary, progress)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            why = getattr(error, "reason", error)
-            raise DataError(
-                f"cannot fetch {name} ({why}); fetch it by hand from {known.address} and put it at {path}"
-            ) from error
-        _require_checksum(temporary, known)
+        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+            why = " ".join(str(getattr(error, "reason", error)).split())  # a server may answer in several lines
+            raise DataError(f"cannot fetch {name} ({why}); {by_hand}") from error
+        if (digest := _checksum(temporary)) != known.md5:
+            raise DataError(f"cannot fetch {name}: expected MD5 {known.md5}, got {digest}; {by_hand}")
     return path
 
 
@@ -132,10 +140,6 @@ def _download(address: str, path: Path, progress: Callable[[int, int | None], No
             progress(done, total)
 
 
-def _require_checksum(path: Path, known: PublicFile) -> None:
+def _checksum(path: Path) -> str:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
-    if digest != known.md5:
-        raise DataError(
-            f"{path}: expected MD5 {known.md5}, got {digest}; remove it and fetch it again from {known.address}"
-        )
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -5,7 +5,7 @@ Tuples rather than classes with behaviour, so that loaders, devices and processe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -69,6 +69,16 @@ class Batch(NamedTuple):
     names: tuple[str, ...]
 
 
+def side_lengths(images: Tensor) -> tuple[int, int]:
+    """Height and width of anything that ends in them.
+
+    Example:
+        >>> side_lengths(torch.zeros(2, 3, 40, 56))
+        (40, 56)
+    """
+    return images.shape[-2], images.shape[-1]
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch."""
     images, masks, labels, annotated, segmented, names = zip(*samples, strict=True)
@@ -91,30 +101,26 @@ class GuidedOutput(NamedTuple):
     differentiable: bool = True  # False where no gradient reaches the trunk, so that maps cannot be trained
 
 
-class GuidedNetwork(Protocol):
-    """What guidance, metrics and training need of a network; it is also an `nn.Module`."""
+class GuidedNetwork(nn.Module):
+    """What guidance, metrics and training need of a network.
+
+    Attributes:
+        class_names: the foreground classes, in the order of the scores.
+        preprocessing: makes the input of `forward` from RGB images in [0, 1].
+        trunk: the convolutions up to the attention layer.
+        classifier: what turns features into class scores.
+        segmenter: what turns features into mask scores; None for a network that only classifies.
+    """
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    trunk: nn.Module
+    classifier: nn.Module
+    segmenter: nn.Module | None
 
-    @property
-    def trunk(self) -> nn.Module:
-        """The convolutions up to the attention layer."""
-        ...
-
-    @property
-    def classifier(self) -> nn.Module:
-        """What turns features into class scores."""
-        ...
-
-    @property
-    def segmenter(self) -> nn.Module | None:
-        """What turns features into mask scores; None for a network that only classifies."""
-        ...
-
-    def __call__(self, images: Float[Tensor, "batch 3 height width"], *, segment: bool = True) -> GuidedOutput:
+    def forward(self, images: Float[Tensor, "batch 3 height width"], *, segment: bool = True) -> GuidedOutput:
         """Run preprocessed images; `segment=False` leaves `mask_scores` out."""
-        ...
+        raise NotImplementedError
 
 
 class ObjectiveTerms(NamedTuple):

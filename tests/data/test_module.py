@@ -100,11 +100,11 @@ class Interrupted(Recorder):
         return super().training_step(batch, batch_idx)
 
 
-def train(folder, module, *, steps=7, accumulate=1, workers=0, resume=None, stop=None, **checkpoints):
-    data = ImageData(replace(CONFIG, workers=workers), steps=7, accumulate=accumulate)
+def train(folder, module, *, planned=7, stop=7, accumulate=1, workers=0, resume=None, **checkpoints):
+    data = ImageData(replace(CONFIG, workers=workers), steps=planned, accumulate=accumulate)
     callbacks = [ModelCheckpoint(folder, save_last=True, save_top_k=-1, **checkpoints)] if checkpoints else []
     trainer = Trainer(
-        accelerator="cpu", max_steps=stop or steps, max_epochs=-1, accumulate_grad_batches=accumulate, logger=False,
+        accelerator="cpu", max_steps=stop, max_epochs=-1, accumulate_grad_batches=accumulate, logger=False,
         callbacks=callbacks, enable_checkpointing=bool(callbacks), enable_progress_bar=False, barebones=False,
         enable_model_summary=False, use_distributed_sampler=False, val_check_interval=accumulate,
     )  # fmt: skip
@@ -112,22 +112,35 @@ def train(folder, module, *, steps=7, accumulate=1, workers=0, resume=None, stop
     return trainer
 
 
-@pytest.mark.parametrize(("accumulate", "workers"), [(1, 0), (2, 2)])
-@pytest.mark.parametrize("checkpoints", [{"every_n_train_steps": 3}, {"every_n_epochs": 1}], ids=["step", "validation"])
-@pytest.mark.filterwarnings("error:.*resuming from a checkpoint")
-def test_resumed_run_sees_what_it_would_have_seen(tmp_path, accumulate, workers, checkpoints):
+EVERY_THREE_STEPS, AT_VALIDATION = {"every_n_train_steps": 3}, {"every_n_epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "accumulate", "workers", "planned"),
+    [
+        (EVERY_THREE_STEPS, 1, 0, 7),
+        (EVERY_THREE_STEPS, 2, 2, 7),
+        (EVERY_THREE_STEPS, 1, 0, 3),  # a finished run that is prolonged
+        (AT_VALIDATION, 1, 0, 7),
+        (AT_VALIDATION, 2, 0, 3),
+    ],
+)
+@pytest.mark.filterwarnings("error:.*resuming from a checkpoint", "ignore:.*callbacks used to create")
+def test_resumed_run_sees_what_it_would_have_seen(tmp_path, checkpoints, accumulate, workers, planned):
     """Stopped at step 3 of 7 and resumed: together the very batches of the run that went through."""
     whole, first, second = Recorder(), Recorder(), Recorder()
     train(tmp_path, whole, accumulate=accumulate)
-    train(tmp_path, first, accumulate=accumulate, workers=workers, stop=3, **checkpoints)
+    train(tmp_path, first, accumulate=accumulate, workers=workers, planned=planned, stop=3, **checkpoints)
     trainer = train(tmp_path, second, accumulate=accumulate, workers=workers, resume=tmp_path / "last.ckpt")
     assert trainer.global_step == 7
     assert len(whole.shown) == 7 * accumulate and len(first.shown) == 3 * accumulate
-    assert [batch.names for batch in first.shown + second.shown] == [batch.names for batch in whole.shown]
-    assert all(equal(one, other) for one, other in zip(first.shown + second.shown, whole.shown, strict=True))
+    shown = first.shown + second.shown
+    assert [batch.names for batch in shown] == [batch.names for batch in whole.shown]
+    assert all(equal(one, other) for one, other in zip(shown, whole.shown, strict=True))
     assert torch.equal(second.weight, whole.weight)
 
 
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create")
 def test_batch_that_an_interruption_cut_off_comes_again(tmp_path):
     """Lightning saves a checkpoint on its way out of an exception, with a batch that was begun and not learned."""
     whole, first, second = Recorder(), Interrupted(), Recorder()

@@ -1,0 +1,1 @@
+"""Attention maps: pure functions on the record of one forward."""

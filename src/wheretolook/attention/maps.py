@@ -87,7 +87,10 @@ def attention_maps(
             "differentiable maps need a forward with gradients on through a trunk that trains; this one kept no graph: "
             "leave no_grad and inference_mode, or unfreeze the trunk"
         )
-    weights = _weights(output, _indices(output, classes), differentiable and channel_weights == "second_order")
+    indices = _indices(output, classes)
+    if not indices.numel():
+        return output.features.new_zeros(*indices.shape, *output.features.shape[2:])
+    weights = _weights(output, indices, differentiable and channel_weights == "second_order")
     features = output.features if differentiable else output.features.detach()
     return torch.einsum("bkc,bchw->bkhw", weights, features).relu()
 
@@ -173,7 +176,7 @@ def image_maps(
     upsampling: Upsampling = "bilinear",
     normalising: Normalising = "min_max",
 ) -> Float[Tensor, "pairs height width"]:
-    """Maps at image size and in [0, 1]: upsampled, then normalised; the other way round with `upsampling="features"`."""
+    """Maps at image size and in [0, 1]: upsampled, then normalised; with `"features"` the other way round."""
     if upsampling == "features":
         return upsampled(normalised(maps, normalising), size, upsampling)
     return normalised(upsampled(maps, size, upsampling), normalising)

@@ -12,12 +12,9 @@ from torch import Tensor
 from wheretolook.data.dataset import ImageDataset, files_by_name, read_class_names, read_split, require
 from wheretolook.data.images import image_size, index_mask, mask_labels, read_image, read_mask
 from wheretolook.errors import DataError
+from wheretolook.public import VOC_CLASSES
 from wheretolook.records import Sample
 
-VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
 IMAGES, MASKS, SPLITS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 
 

@@ -1,0 +1,1 @@
+"""The losses that guide attention: pure functions on tensors."""

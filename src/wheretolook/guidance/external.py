@@ -70,6 +70,7 @@ def energy_loss(
     energy = attention * valid
     total = energy.sum(dim=(1, 2))
     inside = (energy * target).sum(dim=(1, 2)) / torch.where(total > 0, total, 1.0)
+    inside = torch.where(total > 0, inside, 0.0)  # an all-zero map has no share to raise
     return (1 - inside) * valid.any(dim=2).any(dim=1)
 
 

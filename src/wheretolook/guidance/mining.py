@@ -60,7 +60,9 @@ def mining_loss(
         tensor([0.5000])
     """
     logits = class_scores.gather(1, classes[:, None])[:, 0]
-    return {"sigmoid": torch.sigmoid, "logit": torch.clone, "softplus": F.softplus}[score](logits)
+    if score == "logit":
+        return logits
+    return torch.sigmoid(logits) if score == "sigmoid" else F.softplus(logits)
 
 
 def sum_in_chunks(
@@ -104,12 +106,13 @@ class _SumInChunks(torch.autograd.Function):
             gradients = torch.autograd.grad(value, [leaf, *trained], allow_unused=True)
             for index, gradient in enumerate(gradients):
                 earlier = sums[index]
-                sums[index] = gradient if earlier is None or gradient is None else earlier.add_(gradient)
+                # not in place: autograd may hand out one tensor for two parameters
+                sums[index] = gradient if earlier is None else earlier if gradient is None else earlier + gradient
         ctx.gradients = sums
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = (None if gradient is None else gradient.mul_(outer) for gradient in ctx.gradients)
+        gradients = (None if gradient is None else gradient * outer for gradient in ctx.gradients)
         return (None, None, *gradients)

@@ -57,9 +57,7 @@ def average_pairs(
     return values.new_zeros(batch).index_add(0, pairs[:, 0], values) / counts.clamp(min=1)
 
 
-def average_images(
-    values: Float[Tensor, " batch"], counted: Bool[Tensor, " batch"] | None = None
-) -> Float[Tensor, ""]:
+def average_images(values: Float[Tensor, " batch"], counted: Bool[Tensor, " batch"] | None = None) -> Float[Tensor, ""]:
     """Mean over the batch's images, or over those counted.
 
     How many images are counted can differ between processes, so the count is summed over them and scaled such that

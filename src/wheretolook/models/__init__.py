@@ -1,0 +1,1 @@
+"""The fully convolutional networks, their classifier and their weights files."""

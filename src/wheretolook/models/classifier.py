@@ -26,7 +26,8 @@ class PooledClassifier(nn.Module):
         pooled = F.max_pool2d(features, 2, 2, ceil_mode=True).mean(dim=(2, 3))
         hidden = self.dropout(F.relu(self.fc6_cl(pooled)))
         hidden = self.dropout(F.relu(self.fc7_cl(hidden)))
-        return self.score_cl(hidden)
+        scores: Tensor = self.score_cl(hidden)
+        return scores
 
 
 def classify(classifier: nn.Module, features: Float[Tensor, "batch channels h w"]) -> GuidedOutput:
@@ -39,8 +40,6 @@ def classify(classifier: nn.Module, features: Float[Tensor, "batch channels h w"
     dtype = next(classifier.parameters()).dtype
     differentiable = torch.is_grad_enabled() and features.requires_grad
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
-        if differentiable:
-            features = features.to(dtype)
-        else:  # a clone, since what was made in inference mode can never join a graph
-            features = features.clone().detach().to(dtype).requires_grad_()
+        # a clone, since what was made in inference mode can never join a graph
+        features = features.to(dtype) if differentiable else features.clone().detach().to(dtype).requires_grad_()
         return GuidedOutput(classifier(features), features, None, differentiable)

@@ -1,6 +1,6 @@
 """Fully convolutional networks on a VGG16 trunk, with a classifier on the last convolution.
 
-Source: arXiv:1411.4038 (FCN32s, FCN16s, FCN8s) and arXiv:1409.1556 (VGG16). Layers keep the names of the public weights.
+Source: arXiv:1411.4038 (FCN32s, FCN16s, FCN8s) and arXiv:1409.1556 (VGG16). Layers are named as in the public weights.
 """
 
 from typing import Literal
@@ -11,18 +11,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wheretolook.models.classifier import PooledClassifier, classify
-from wheretolook.records import CAFFE, GuidedOutput, Preprocessing
+from wheretolook.records import CAFFE, GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
 CAFFE_BORDER = 100
 SMALLEST_SIDE = 32
 
+CAFFE_CROPS = {8: (5, 9, 31), 16: (5, 27), 32: (19,)}  # by stride: of each skip's scores, then of the result
+
 Padding = Literal["same", "caffe"]
 Pools = tuple[Float[Tensor, "batch k3 h3 w3"], Float[Tensor, "batch k4 h4 w4"], Float[Tensor, "batch k5 h5 w5"]]
 
 
-def pool(features: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h/2 w/2"]:
+def pool(features: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels half_h half_w"]:
     """Halve both sides, rounding up as Caffe does; rounding down is off by 0.9 in the logits."""
     return F.max_pool2d(features, 2, 2, ceil_mode=True)
 
@@ -53,7 +55,8 @@ class Trunk(nn.Module):
                 convolution = self.get_submodule(f"conv{block}_{layer}")
                 padding = border if (block, layer) == (1, 1) else 1
                 # in place: no one else holds the convolution's output, and the ReLU needs only its own
-                features = F.conv2d(features, convolution.weight, convolution.bias, padding=padding).relu_()
+                weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")
+                features = F.conv2d(features, weight, bias, padding=padding).relu_()
             if block < len(VGG16_DEPTHS):
                 features = pool(features)
             pooled.append(features)
@@ -63,11 +66,9 @@ class Trunk(nn.Module):
 class Segmenter(nn.Module):
     """`fc6` to the upsampled scores; strides 8 and 16 add the scores of earlier, finer layers.
 
-    `padding="caffe"` crops by the original's fixed offsets, for features of an image padded by 100; `"same"` keeps every
-    layer aligned with the image, so that the features of the classifier's pass serve here too.
+    `padding="caffe"` crops by the original's fixed offsets, for features of an image padded by 100; `"same"` keeps
+    every layer aligned with the image, so that the features of the classifier's pass serve here too.
     """
-
-    CAFFE_CROPS = {8: (5, 9, 31), 16: (5, 27), 32: (19,)}  # of each skip's scores, then of the result
 
     def __init__(
         self, widths: tuple[int, ...], width: int, classes: int, stride: int, padding: Padding, dropout: float = 0.5
@@ -97,7 +98,7 @@ class Segmenter(nn.Module):
         hidden = self.dropout(F.relu(self.fc6(pool(features))))
         hidden = self.dropout(F.relu(self.fc7(hidden)))
         scores = self.score_fr(hidden)
-        crops = self.CAFFE_CROPS[self.stride]
+        crops = CAFFE_CROPS[self.stride]
         for (skip, upsample), finer, crop in zip(self.skips, (pool4, pool3), crops, strict=False):
             scores = self.get_submodule(upsample)(scores)
             skipped = self.get_submodule(skip)(finer)
@@ -129,7 +130,7 @@ def bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
     return layer.requires_grad_(False)
 
 
-class FCN(nn.Module):
+class FCN(GuidedNetwork):
     """A segmenter and a classifier on one trunk; the base of `FCN8s`, `FCN16s` and `FCN32s`.
 
     Args:
@@ -150,6 +151,9 @@ class FCN(nn.Module):
     """
 
     stride: int
+    trunk: Trunk
+    segmenter: Segmenter
+    classifier: PooledClassifier
 
     def __init__(
         self,
@@ -178,7 +182,7 @@ class FCN(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         for name, layer in self.named_modules():
             if name.startswith(part) and isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.get_parameter("bias"))
                 if name.startswith("segmenter.score"):
                     nn.init.zeros_(layer.weight)
                 else:
@@ -191,7 +195,7 @@ class FCN(nn.Module):
             images: preprocessed; any size from 32x32 up.
             segment: False saves the segmenter's time and memory (with `padding="caffe"` its trunk pass too).
         """
-        size = (images.shape[2], images.shape[3])
+        size = side_lengths(images)
         if min(size) < SMALLEST_SIDE:
             raise ValueError(f"expected images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {size[0]}x{size[1]}")
         pools = self.trunk(images)

@@ -38,7 +38,7 @@ def predecessor_name(name: str) -> str:
 
 
 def from_torchvision(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's VGG16 numbers its layers: `features.0` is conv1_1, `classifier.0` is fc6.
+    """Torchvision's VGG16 numbers its layers: `features.0` is conv1_1, `classifier.0` is fc6.
 
     Example:
         >>> import torch

@@ -8,6 +8,7 @@ import json
 import logging
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor
 from wheretolook.errors import WeightsError, reason
 from wheretolook.files import replacing
 from wheretolook.models.fcn import ARCHITECTURES, FCN, Padding
-from wheretolook.models.names import from_torchvision, module_name, predecessor_name
+from wheretolook.models.names import TRUNK_LAYERS, from_torchvision, module_name, predecessor_name
 from wheretolook.public import PUBLIC_FILES, VOC_CLASSES
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Preprocessing
 
@@ -39,6 +40,7 @@ class Weights:
     tensors: dict[str, Tensor]  # e.g. `trunk.conv1_1.weight`, float32
     preprocessing: Preprocessing
     description: dict[str, Any] = field(default_factory=dict)  # of our own files: architecture, class names, ...
+    others: frozenset[str] = frozenset()  # layers of the file that no FCN has, such as VGG16's fc8
 
     @property
     def segments(self) -> bool:
@@ -102,21 +104,22 @@ def fill(network: FCN, weights: Weights) -> None:
         WeightsError: an array has another shape than the network's.
     """
     own = network.state_dict()
-    for name in own.keys() & weights.tensors.keys():
+    shared = [name for name in own if name in weights.tensors]
+    for name in shared:
         if own[name].shape != weights.tensors[name].shape:
             raise WeightsError(
                 f"{weights.path}: expected {name} of shape {tuple(own[name].shape)}, got "
                 f"{tuple(weights.tensors[name].shape)}; give a network of the file's widths and classes"
             )
     fresh = sorted({name.rsplit(".", 1)[0] for name in own.keys() - weights.tensors.keys()})
-    unused = sorted({name.rsplit(".", 1)[0] for name in weights.tensors.keys() - own.keys()})
+    unused = sorted({name.rsplit(".", 1)[0] for name in weights.tensors.keys() - own.keys()} | weights.others)
     fresh = [name for name in fresh if ".upscore" not in name]  # fixed: there is nothing to learn or to miss
-    network.load_state_dict({name: weights.tensors[name] for name in own.keys() & weights.tensors.keys()}, strict=False)
+    network.load_state_dict({name: weights.tensors[name] for name in shared}, strict=False)
     if fresh or unused:
         log.warning(
             "%s: loaded %d arrays; started fresh: %s; not used: %s",
             weights.path,
-            len(own.keys() & weights.tensors.keys()),
+            len(shared),
             ", ".join(fresh) or "none",
             ", ".join(unused) or "none",
         )
@@ -138,17 +141,16 @@ def read_weights(path: Path) -> Weights:
     torchvision = "features.0.weight" in arrays
     arrays = from_torchvision(arrays) if torchvision else arrays
     tensors = {module_name(name): tensor for name, tensor in arrays.items() if module_name(name)}
-    if "trunk.conv1_1.weight" not in tensors:
-        raise WeightsError(
-            f"{path}: expected the arrays of an FCN or VGG16 (conv1_1, ...), got {', '.join(list(arrays)[:4])}, ..."
-        )
+    _require_trunk(path, tensors, arrays)
     known = PUBLIC_FILES.get(_public_name(path))
     if known is not None:
         for layer, scale in known.scales.items():
             tensors[f"segmenter.{layer}.weight"] *= scale
             tensors[f"segmenter.{layer}.bias"] *= scale
     _check(path, tensors)
-    weights = Weights(path, _convolutional(tensors), TORCHVISION if torchvision and known is None else CAFFE)
+    others = frozenset(name.rpartition(".")[0] for name in arrays if not module_name(name))
+    preprocessing = TORCHVISION if torchvision and known is None else CAFFE
+    weights = Weights(path, _convolutional(tensors), preprocessing, others=others)
     return replace(weights, preprocessing=FCN_AUTHORS) if weights.segments else weights
 
 
@@ -164,15 +166,18 @@ def save_network(network: FCN, path: str | Path) -> None:
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if path.suffix == ".npz":
-        arrays = {predecessor_name(name): tensor.numpy() for name, tensor in tensors.items()}
+        arrays = {predecessor_name(name): tensor.float().numpy() for name, tensor in tensors.items()}
         with replacing(path) as temporary:
             np.savez(temporary, **arrays)
     elif path.suffix == ".safetensors":
         with replacing(path) as temporary:
+            temporary.touch()
+            permissions = temporary.stat().st_mode  # safetensors would let only the owner read
             try:
                 save_file(tensors, temporary, {"format": FORMAT, "network": json.dumps(describe(network))})
             except SafetensorError as error:  # its words for a full disk
                 raise OSError(28, str(error)) from error
+            temporary.chmod(permissions)
     else:
         raise WeightsError(f"expected a name ending in .safetensors or .npz, got {path.name}; choose one of the two")
 
@@ -194,12 +199,19 @@ def _read_own(path: Path) -> Weights:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: expected a safetensors file, got a broken one ({error}); fetch it again") from error
+        raise WeightsError(
+            f"{path}: expected a safetensors file, got a broken one ({error}); fetch it again"
+        ) from error
     if metadata.get("format") != FORMAT:
-        raise WeightsError(f"{path}: expected a file written by wheretolook, got other safetensors; convert a .pth or .npz")
-    description = json.loads(metadata["network"])
-    values = description.pop("preprocessing")
-    preprocessing = Preprocessing(values["channels"], values["scale"], tuple(values["mean"]), tuple(values["std"]))
+        raise WeightsError(
+            f"{path}: expected a file written by wheretolook, got other safetensors; convert a .pth or .npz"
+        )
+    try:
+        description = json.loads(metadata["network"])
+        values = description.pop("preprocessing")
+        preprocessing = Preprocessing(values["channels"], values["scale"], tuple(values["mean"]), tuple(values["std"]))
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: expected its network's description, got a broken one; save it again") from error
     _check(path, tensors)
     return Weights(path, tensors, preprocessing, description)
 
@@ -207,11 +219,12 @@ def _read_own(path: Path) -> Weights:
 def _read_npz(path: Path) -> dict[str, Tensor]:
     """Chainer's `conv1_1/W` and `/b` become `conv1_1.weight` and `.bias`; half precision is cast up."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened as what it must be: numpy takes whatever is neither npz nor npy, such as a page of HTML, for a pickle
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except ValueError as error:  # numpy's answer to a pickled object
         raise WeightsError(f"{path}: expected plain arrays, got a pickled object, which is never loaded") from error
-    except (OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise WeightsError(f"{path}: expected an npz file, got a broken one; fetch it again") from error
     ends = {"W": "weight", "b": "bias"}
     parts = {name: name.rpartition("/") for name in arrays}
@@ -235,7 +248,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path}: expected a state dict, got a {type(loaded).__name__}; save model.state_dict()")
-    tensors = {name.removeprefix("module."): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    tensors = {str(name).removeprefix("module."): value for name, value in loaded.items() if isinstance(value, Tensor)}
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
@@ -243,9 +256,19 @@ def _convolutional(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """VGG16's fully connected fc6 and fc7 as the convolutions that they are."""
     for layer, size in (("fc6", 7), ("fc7", 1)):
         name = f"segmenter.{layer}.weight"
-        if name in tensors and tensors[name].ndim == 2:
+        if name in tensors and tensors[name].ndim == 2 and tensors[name].shape[1] % size**2 == 0:
             tensors[name] = tensors[name].reshape(len(tensors[name]), -1, size, size)
     return tensors
+
+
+def _require_trunk(path: Path, tensors: Mapping[str, Tensor], arrays: Mapping[str, Tensor]) -> None:
+    names = (f"trunk.{layer}.weight" for layer in TRUNK_LAYERS)
+    missing = [name for name in names if name not in tensors or tensors[name].ndim != 4]
+    if missing:
+        raise WeightsError(
+            f"{path}: expected the 13 convolutions of an FCN or VGG16, got none for {', '.join(missing[:3])} among "
+            f"{len(arrays)} arrays ({', '.join(list(arrays)[:3])}); choose another file"
+        )
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,1 @@
+"""The three stages, evaluation, and the runs that leave records on disk."""

@@ -1,10 +1,10 @@
 """What a network is worth: segmentation, classification and attention, measured in one pass over the images."""
 
 from collections.abc import Iterable
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from lightning.fabric.utilities.apply_func import move_data_to_device
+from torch import nn
 
 from wheretolook.attention.maps import pair_maps, upsampled
 from wheretolook.guidance.objective import pair_targets, present_pairs
@@ -12,7 +12,7 @@ from wheretolook.metrics.attention import AttentionMetric, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.segmentation import SegmentationMetric
 from wheretolook.modes import evaluation_mode
-from wheretolook.records import Batch, GuidedNetwork, GuidedOutput
+from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, side_lengths
 
 Figures = dict[str, object]
 
@@ -41,9 +41,9 @@ class Evaluator(nn.Module):
             self.segmentation.update(output.mask_scores[exact].argmax(dim=1), batch.masks[exact])
         pairs = present_pairs(batch.labels & batch.annotated[:, None])
         target, valid = pair_targets(batch.masks, pairs)
-        maps = upsampled(pair_maps(output, pairs).float(), batch.masks.shape[1:])
+        maps = upsampled(pair_maps(output, pairs).float(), side_lengths(batch.masks))
         self.attention.update(maps, target, valid)
-        self.ceiling.update(grid_ceiling(target, output.features.shape[2:]), target, valid)
+        self.ceiling.update(grid_ceiling(target, side_lengths(output.features)), target, valid)
 
     def compute(self) -> Figures:
         """All figures by name: shares of 1, NaN where nothing was there to measure."""
@@ -82,11 +82,10 @@ def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
         `accuracy`, `accuracy_class`, `mean_iu`, `fwavacc`, `iu_per_class`, `map`, `f1`, the attention figures,
         `images` and `pairs`.
     """
-    module = cast(nn.Module, network)
-    device = next(module.parameters()).device
+    device = next(network.parameters()).device
     evaluator = Evaluator(len(network.class_names)).to(device)
-    with evaluation_mode(module), torch.inference_mode():
+    with evaluation_mode(network), torch.inference_mode():
         for batch in batches:
-            batch = Batch(*(part.to(device) if isinstance(part, Tensor) else part for part in batch))
+            batch = move_data_to_device(batch, device)
             evaluator.update(network(network.preprocessing(batch.images)), batch)
     return evaluator.compute()

@@ -1,16 +1,14 @@
 """What a network says about every class present in every image: the stuff of pictures."""
 
 from collections.abc import Iterable, Iterator
-from typing import cast
 
 import torch
-from torch import nn
 
 from wheretolook.attention.maps import pair_maps, upsampled
 from wheretolook.guidance.objective import pair_targets, present_pairs
 from wheretolook.metrics.attention import energy_inside
 from wheretolook.modes import evaluation_mode
-from wheretolook.records import Batch, Explanation, GuidedNetwork
+from wheretolook.records import Batch, Explanation, GuidedNetwork, side_lengths
 
 
 def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explanation]:
@@ -20,15 +18,14 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explan
         network: any guided network; left as it was.
         batches: images with their masks.
     """
-    module = cast(nn.Module, network)
-    device = next(module.parameters()).device
+    device = next(network.parameters()).device
     for batch in batches:
-        with evaluation_mode(module), torch.inference_mode():
+        with evaluation_mode(network), torch.inference_mode():
             output = network(network.preprocessing(batch.images.to(device)))
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
         pairs = present_pairs(batch.labels & batch.annotated[:, None])
         target, valid = pair_targets(batch.masks, pairs)
-        maps = upsampled(pair_maps(output, pairs.to(device)), batch.masks.shape[1:]).cpu()
+        maps = upsampled(pair_maps(output, pairs.to(device)), side_lengths(batch.masks)).cpu()
         energies = energy_inside(maps, target, valid)
         for (image, class_index), attention, energy in zip(pairs.tolist(), maps, energies.tolist(), strict=True):
             prediction = None if predictions is None else predictions[image]

@@ -1,12 +1,15 @@
 """Stage 2: fine-tune a segmenter such that its attention covers what it recognises."""
 
+import math
 from contextlib import nullcontext
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from wheretolook.attention.maps import image_maps, normalised, pair_maps, upsampled
 from wheretolook.config import ObjectiveConfig, TrainingConfig
+from wheretolook.errors import ConfigError
 from wheretolook.guidance.external import at_resolution, energy_loss, external_loss, squared_sum
 from wheretolook.guidance.mining import masked_images, mining_loss, soft_mask, sum_in_chunks
 from wheretolook.guidance.objective import (
@@ -20,7 +23,8 @@ from wheretolook.guidance.objective import (
     weighted,
 )
 from wheretolook.modes import evaluation_mode
-from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms
+from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms, side_lengths
+from wheretolook.training.collapse import CollapseWatch
 from wheretolook.training.stage import Stage
 
 
@@ -32,6 +36,9 @@ class GainStage(Stage):
         training: budget and optimiser.
         objective: weights of the terms, and the options that the paper leaves open.
 
+    Raises:
+        ConfigError: an option of the objective out of its range, or nothing that is weighed.
+
     Source: arXiv:1802.10171 eq. 1 to 8.
     """
 
@@ -40,7 +47,9 @@ class GainStage(Stage):
 
     def __init__(self, network: GuidedNetwork, training: TrainingConfig, objective: ObjectiveConfig) -> None:
         super().__init__(network, training)
+        _check(objective)
         self.objective = objective
+        self.collapse = CollapseWatch()
 
     def trained_modules(self) -> list[nn.Module]:
         modules = [self.network.trunk]
@@ -56,7 +65,10 @@ class GainStage(Stage):
         images = self.network.preprocessing(batch.images)
         output = self.network(images, segment=objective.segmentation_weight > 0)
         pairs = present_pairs(batch.labels, objective.classes_per_image)
+        if not (objective.mining_weight or objective.external_weight):
+            pairs = pairs[:0]  # nothing is guided, so no map is needed
         maps = self.maps(output, pairs)
+        self.watch(output, batch, maps)
         zero = output.class_scores.new_zeros(())
         return weighted(
             objective,
@@ -68,20 +80,33 @@ class GainStage(Stage):
 
     def maps(self, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
         """The attention maps of the pairs, at feature resolution, as they come."""
-        guided = bool(self.objective.mining_weight or self.objective.external_weight)
-        if not guided:
-            pairs = pairs[:0]
         weights = self.objective.channel_weights
         return pair_maps(output, pairs, differentiable=output.differentiable, channel_weights=weights)
+
+    def soft_masks(
+        self, maps: Float[Tensor, "pairs h w"], size: tuple[int, int]
+    ) -> Float[Tensor, "pairs height width"]:
+        """What is erased of each pair's image (eq. 4)."""
+        objective = self.objective
+        attention = image_maps(maps, size, upsampling=objective.upsampling, normalising=objective.normalising)
+        return soft_mask(attention, objective.mask_threshold, objective.mask_slope)
+
+    @torch.no_grad()
+    def watch(self, output: GuidedOutput, batch: Batch, maps: Float[Tensor, "pairs h w"]) -> None:
+        """Warn where guidance wins by giving up."""
+        if not batch.labels.any():
+            return
+        recall = (output.class_scores[batch.labels] > 0).float().mean().item()
+        mined = self.objective.mining_weight and len(maps)
+        coverage = self.soft_masks(maps, side_lengths(maps)).mean().item() if mined else None
+        self.collapse.see(self.global_step, coverage=coverage, recall=recall)
 
     def mining(
         self, images: Float[Tensor, "batch 3 height width"], maps: Tensor, pairs: Int[Tensor, "pairs 2"]
     ) -> Float[Tensor, ""]:
         """What the classifier still recognises once the attended region is erased (eq. 3 to 5)."""
         objective = self.objective
-        size = (images.shape[2], images.shape[3])
-        attention = image_maps(maps, size, upsampling=objective.upsampling, normalising=objective.normalising)
-        masks = soft_mask(attention, objective.mask_threshold, objective.mask_slope)
+        masks = self.soft_masks(maps, side_lengths(images))
         shares = pair_shares(pairs, len(images)).to(images)
 
         def loss(masks: Tensor, part: slice) -> Tensor:
@@ -99,9 +124,9 @@ class GainStage(Stage):
         target, valid = pair_targets(batch.masks, pairs)
         cover = target.to(maps.dtype)
         if objective.external_resolution == "features":
-            cover, valid = at_resolution(cover, valid, maps.shape[1:])
+            cover, valid = at_resolution(cover, valid, side_lengths(maps))
         else:
-            maps = upsampled(maps, batch.masks.shape[1:], objective.upsampling)
+            maps = upsampled(maps, side_lengths(batch.masks), objective.upsampling)
         if objective.external == "energy":
             values = energy_loss(maps, cover, valid)
         else:
@@ -115,3 +140,19 @@ class GainStage(Stage):
         assert output.mask_scores is not None
         counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)
         return average_images(segmentation_loss(output.mask_scores, batch.masks), counted)
+
+
+def _check(objective: ObjectiveConfig) -> None:
+    losses = ("classification", "mining", "external", "segmentation")
+    weights = {f"{loss}_weight": getattr(objective, f"{loss}_weight") for loss in losses}
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"expected {name} of at least 0, got {weight}; 0 leaves the loss out")
+    if not any(weights.values()):
+        raise ConfigError(f"expected a weight above 0, got 0 for all of {', '.join(weights)}: nothing would be learned")
+    if objective.mining_chunk < 1:
+        raise ConfigError(f"expected mining_chunk of at least 1, got {objective.mining_chunk}")
+    if objective.classes_per_image is not None and objective.classes_per_image < 1:
+        raise ConfigError(
+            f"expected classes_per_image of at least 1, got {objective.classes_per_image}; none takes all"
+        )

@@ -1,4 +1,4 @@
-"""What training measured, row by row: in memory, in the checkpoint and in a CSV that is never behind by more than a step."""
+"""What training measured, row by row: in the checkpoint, and in a CSV that is never behind by more than a step."""
 
 import csv
 from pathlib import Path

@@ -4,12 +4,12 @@ A run folder holds `history.csv`, `tensorboard/`, `checkpoints/` while it trains
 `network.safetensors` (the last step), `best.safetensors` (the best validation) and `run.json`, which marks the end.
 """
 
-import json
+import logging
 import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -20,7 +20,6 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import nn
 
 from wheretolook.config import HardwareConfig
 from wheretolook.errors import ConfigError
@@ -68,9 +67,9 @@ def run_stage(
             return out / NETWORK_FILE
         raise ConfigError(f"expected an empty folder, got {out} with a finished run; choose another --out")
     checkpoint = _checkpoint_to_resume(out, resume)
-    trainer = make_trainer(stage, out, hardware or HardwareConfig())
     started = time.time()
-    with training_only(network, stage.trained_modules()), _quiet():
+    with _quiet(), training_only(network, stage.trained_modules()):
+        trainer = make_trainer(stage, out, hardware or HardwareConfig())
         trainer.fit(stage, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
         save_network(network, out / NETWORK_FILE)
@@ -111,7 +110,7 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareConfig) -> L.Trainer
         log_every_n_steps=max(1, min(10, budget.steps // 50)),
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
         callbacks=[
-            TQDMProgressBar(refresh_rate=max(1, budget.steps // 100)),
+            _Bar(refresh_rate=max(1, budget.steps // 100)),
             History(out / "history.csv", (*stage.shown, "score")),
             best,
             last,
@@ -150,10 +149,26 @@ def _save_best(network: FCN, out: Path) -> None:
     network.load_state_dict(last)
 
 
+class _Bar(TQDMProgressBar):
+    """Lightning's bar with the losses that are on."""
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name.removeprefix("train/"): value for name, value in metrics.items() if name != "v_num" and value}
+
+
 @contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     """Lightning's advice on loaders and logging is for those who write their own; ours are meant as they are."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message=".*num_workers.*|.*not resumable.*")
-        yield
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    try:
+        logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*num_workers.*|.*not resumable.*")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""What the three stages share: optimiser and schedule, one step, validation, and the stop at a loss that is not finite."""
+"""What the three stages share: optimiser, schedule, one step, validation, and the stop at a loss that is not finite."""
 
 from typing import Any, ClassVar
 

@@ -1,0 +1,206 @@
+"""What guided attention costs, as ratios to the floor beside it: python benchmarks/speed.py
+
+FCN8s of full trunk width, padding "same", classifier of three layers, batch 4, 224x224, 20 classes. Times are medians of
+paired ratios, the two sides interleaved in one run; memory is the peak resident set above the loaded model, each side in
+a process of its own. Exits 1 and names the rows that miss. Run it on an idle machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from wheretolook.attention.maps import attention_maps
+from wheretolook.config import DataConfig, ObjectiveConfig, ScenesConfig, TrainingConfig
+from wheretolook.data import open_dataset
+from wheretolook.data.module import evaluation_loader
+from wheretolook.models.fcn import FCN8s
+from wheretolook.modes import training_only
+from wheretolook.records import Batch
+from wheretolook.training.evaluate import evaluate
+from wheretolook.training.gain import GainStage
+
+BATCH, SIZE, CLASSES = 4, 224, 20
+CLASSIFICATION = ObjectiveConfig(mining_weight=0.0, segmentation_weight=0.0)
+EXTERNAL = ObjectiveConfig(mining_weight=0.0, segmentation_weight=0.0, external_weight=1.0)
+GAIN = ObjectiveConfig(segmentation_weight=0.0)
+
+
+def main() -> int:
+    """Measure every row, print the table, and say which miss."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--peak", choices=list(PEAKS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak:
+        print(peak(PEAKS[arguments.peak]))
+        return 0
+    measured = [*times(arguments.repeats), *memory()]
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}\n")
+    print("| figure | measured | bar |\n|---|---|---|")
+    missed = []
+    for name, ratio, bar, at_most in measured:
+        met = ratio <= bar if at_most else ratio >= bar
+        print(f"| {name} | {ratio:.2f} | {'<=' if at_most else '>='} {bar} |")
+        missed += [] if met else [name]
+    print(f"\nmissed: {'; '.join(missed) or 'none'}")
+    return bool(missed)
+
+
+def times(repeats: int) -> list[tuple[str, float, float, bool]]:
+    """The rows of time."""
+    network, batch = make_network(), make_batch(BATCH)
+    tripled = make_batch(3 * BATCH)
+    rows = [
+        ("maps of all classes / bare forward", looker(network, batch, maps=True), looker(network, batch)),
+        ("external-loss step / classification step", step(network, batch, EXTERNAL), step(network, batch)),
+        ("GAIN step, 2 classes an image / step on as many images", step(network, batch, GAIN), step(network, tripled)),
+    ]
+    result = [(name, paired(ours, floor, repeats), 1.15, True) for name, ours, floor in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        write_voc(Path(folder), 8 * BATCH)
+        ours, floor = evaluation(network, Path(folder), 8)
+        result.append(("evaluate, images/s / bare forward, images/s", 1 / paired(ours, floor, 3), 0.85, False))
+    return result
+
+
+def memory() -> list[tuple[str, float, float, bool]]:
+    """The rows of memory, each side in a fresh process."""
+    found = {name: peak_of(name) for name in PEAKS}
+    return [
+        ("peak memory, maps of all classes / bare forward", found["maps"] / found["forward"], 1.1, True),
+        ("peak memory, GAIN step / step on the originals", found["gain"] / found["step"], 1.6, True),
+    ]
+
+
+def paired(ours: Callable[[], None], floor: Callable[[], None], repeats: int) -> float:
+    """Median of the ratios of times taken in turn, after one round of each to warm up."""
+    ours(), floor()
+    return statistics.median(seconds(ours) / seconds(floor) for _ in range(repeats))
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def make_network() -> FCN8s:
+    """Random weights serve: time and memory do not depend on them."""
+    return FCN8s(tuple(f"class {index}" for index in range(CLASSES)))
+
+
+def make_batch(images: int) -> Batch:
+    """Random images, each with two classes and a mask of both."""
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.zeros(images, SIZE, SIZE, dtype=torch.long)
+    masks[:, 20:100, 20:100], masks[:, 120:200, 90:180] = 1, 2
+    labels = torch.zeros(images, CLASSES, dtype=torch.bool)
+    labels[:, :2] = True
+    known = torch.ones(images, dtype=torch.bool)
+    rgb = torch.rand(images, 3, SIZE, SIZE, generator=generator)
+    return Batch(rgb, masks, labels, known, known, tuple(map(str, range(images))))
+
+
+def looker(network: FCN8s, batch: Batch, *, maps: bool = False) -> Callable[[], None]:
+    """A forward, with or without the maps of all classes."""
+    network.eval()
+    images = network.preprocessing(batch.images)
+
+    def look() -> None:
+        with torch.inference_mode():
+            output = network(images, segment=False)
+            if maps:
+                attention_maps(output)
+
+    return look
+
+
+def step(network: FCN8s, batch: Batch, objective: ObjectiveConfig = CLASSIFICATION) -> Callable[[], None]:
+    """Losses and gradients of one training step."""
+    stage = GainStage(network, TrainingConfig(), objective)
+
+    def take() -> None:
+        with training_only(network, stage.trained_modules()):
+            network.zero_grad(set_to_none=True)
+            stage.terms(batch).total.backward()
+
+    return take
+
+
+def evaluation(network: FCN8s, root: Path, passes: int) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Evaluation from files to figures, and the bare forward with the segmenter of as many images."""
+    config = DataConfig(root=str(root), split="val", batch_size=BATCH)
+    network.class_names = tuple(f"class {index}" for index in range(CLASSES))
+    loader = evaluation_loader(open_dataset(config, "val"), BATCH, workers=0)
+    images = network.preprocessing(make_batch(BATCH).images)
+
+    def measure() -> None:
+        evaluate(network, loader)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for _ in range(passes):
+                network(images)
+
+    network.eval()
+    return measure, forward
+
+
+def write_voc(root: Path, images: int) -> None:
+    """Made scenes as JPEG and PNG files in VOC layout."""
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    scenes = open_dataset(DataConfig(scenes=ScenesConfig(size=SIZE, images=images)), "val")
+    (root / "classes.txt").write_text("\n".join(f"class {index}" for index in range(CLASSES)))
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("\n".join(scenes.names))
+    for index, name in enumerate(scenes.names):
+        sample = scenes[index]
+        pixels = (sample.image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.jpg")
+        Image.fromarray(sample.mask.numpy().astype(np.uint8)).save(root / "SegmentationClass" / f"{name}.png")
+
+
+PEAKS: dict[str, Callable[[FCN8s], Callable[[], None]]] = {
+    "forward": lambda network: looker(network, make_batch(BATCH)),
+    "maps": lambda network: looker(network, make_batch(BATCH), maps=True),
+    "step": lambda network: step(network, make_batch(BATCH)),
+    "gain": lambda network: step(network, make_batch(BATCH), GAIN),
+}
+
+
+def peak_of(name: str) -> int:
+    """The peak of one side, in bytes, from a process of its own."""
+    command = [sys.executable, __file__, "--peak", name]
+    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def peak(make: Callable[[FCN8s], Callable[[], None]]) -> int:
+    """Bytes of resident memory at the peak of the work, above those with the model loaded (Linux)."""
+    work = make(make_network())
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    before = resident("VmRSS")
+    work()
+    return resident("VmHWM") - before
+
+
+def resident(field: str) -> int:
+    """One figure of the process's memory, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Guidance can win its loss by giving up: maps that cover nothing or everything, scores that no longer recognise."""
+
+import logging
+
+log = logging.getLogger("wheretolook")
+
+NOTHING, EVERYTHING = 0.01, 0.99  # mean of the soft masks; that of an all-zero map is 0.007 with the default slope
+PATIENCE = 20  # steps in a row before a warning, so that one odd batch raises none
+
+
+class CollapseWatch:
+    """Warns once by name when the soft masks or the recall collapse.
+
+    Example:
+        >>> watch = CollapseWatch()
+        >>> for step in range(PATIENCE):
+        ...     watch.see(step, coverage=1.0, recall=0.9)
+        >>> sorted(watch.warned)
+        ['the soft masks cover everything']
+    """
+
+    def __init__(self) -> None:
+        self.best_recall = 0.0
+        self.streaks: dict[str, int] = {}
+        self.warned: set[str] = set()
+
+    def see(self, step: int, *, coverage: float | None, recall: float) -> None:
+        """Take in one step.
+
+        Args:
+            step: its number, for the warning.
+            coverage: mean of the soft masks, in [0, 1]; None where nothing is mined.
+            recall: share of the present classes whose score is above 0, in [0, 1].
+        """
+        fallen = recall < self.best_recall / 2
+        # a slow maximum: one lucky batch must not set the bar
+        self.best_recall = max(self.best_recall, min(recall, self.best_recall + 0.05))
+        self._count(step, "the soft masks cover nothing", coverage is not None and coverage < NOTHING)
+        self._count(step, "the soft masks cover everything", coverage is not None and coverage > EVERYTHING)
+        self._count(step, "the recall of the classes has fallen by half", fallen)
+
+    def _count(self, step: int, what: str, seen: bool) -> None:
+        self.streaks[what] = self.streaks.get(what, 0) + 1 if seen else 0
+        if self.streaks[what] >= PATIENCE and what not in self.warned:
+            self.warned.add(what)
+            log.warning("collapse at step %d: %s; lower mining_weight or learning_rate", step, what)

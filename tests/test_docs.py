@@ -1,0 +1,42 @@
+"""What the README and docs/ show works: Python runs, commands parse, make targets and files exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from wheretolook.cli import expanded, make_parser
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks of a page run in one go, as a reader would paste them."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks(page, "python")), str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    parser = make_parser()
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["wheretolook"]:
+                parser.parse_args(expanded(words[1:]))
+            elif words[:1] == ["make"]:
+                assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), line
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,116 @@
+"""The guided objective once more, written plainly: one image and one class at a time, and autograd throughout."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from wheretolook.config import ObjectiveConfig
+from wheretolook.records import VOID, Batch
+
+Terms = dict[str, Tensor]
+
+
+def reference_terms(network: nn.Module, config: ObjectiveConfig, batch: Batch) -> Terms:
+    """Each loss, unweighted, and `total`."""
+    images = network.preprocessing(batch.images)
+    found: dict[str, list[Tensor]] = {"classification": [], "mining": [], "external": [], "segmentation": []}
+    for number in range(len(images)):
+        image, mask, labels = images[number : number + 1], batch.masks[number], batch.labels[number]
+        output = network(image)
+        scores = output.class_scores[0]
+        found["classification"].append(
+            sum(-torch.log(torch.sigmoid(s if present else -s)) for s, present in zip(scores, labels, strict=True))
+            / len(labels)
+        )
+        present = labels.nonzero().flatten().tolist()
+        maps = {index: attention(output, index, config) for index in present}
+        found["mining"].append(mean([mining(network, config, image, maps[index], index) for index in present]))
+        if batch.annotated[number] and present:
+            found["external"].append(mean([external(config, maps[index], mask, 1 + index) for index in present]))
+        if batch.segmented[number] and (mask != VOID).any():
+            found["segmentation"].append(segmentation(output.mask_scores[0], mask))
+    means = {name: mean(values) for name, values in found.items()}
+    weights = {name: getattr(config, f"{name}_weight") for name in means}
+    return {**means, "total": sum(weights[name] * means[name] for name in means if weights[name])}
+
+
+def mean(values: list[Tensor]) -> Tensor:
+    return sum(values) / len(values) if values else torch.zeros((), dtype=torch.float64)
+
+
+def attention(output, index: int, config: ObjectiveConfig) -> Tensor:
+    """Equations 1 and 2."""
+    curved = config.channel_weights == "second_order"
+    (gradient,) = torch.autograd.grad(
+        output.class_scores[0, index], output.features, retain_graph=True, create_graph=curved
+    )
+    weights = gradient[0].sum(dim=(1, 2)) / gradient[0, 0].numel()
+    weights = weights if curved else weights.detach()
+    total = torch.zeros_like(output.features[0, 0])
+    for weight, feature in zip(weights, output.features[0], strict=True):
+        total = total + weight * feature
+    return torch.where(total > 0, total, 0)
+
+
+def stretched(small: Tensor, size: tuple[int, int], how: str) -> Tensor:
+    """Bilinear interpolation as two matrices of hat functions."""
+    return hats(size[0], small.shape[0], how) @ small @ hats(size[1], small.shape[1], how).T
+
+
+def hats(large: int, small: int, how: str) -> Tensor:
+    places = torch.arange(large, dtype=torch.float64)
+    places = places * (small - 1) / (large - 1) if how == "aligned" else (places + 0.5) * small / large - 0.5
+    distances = (places.clamp(0, small - 1)[:, None] - torch.arange(small, dtype=torch.float64)).abs()
+    return (1 - distances).clamp(min=0)
+
+
+def normal(values: Tensor, how: str) -> Tensor:
+    if how == "none":
+        return values
+    low = values.min().item() if how == "min_max" else 0.0
+    high = values.max().item()
+    return (values - low) / (high - low) if high > low else 0 * values
+
+
+def mining(network: nn.Module, config: ObjectiveConfig, image: Tensor, small: Tensor, index: int) -> Tensor:
+    """Equations 3 to 5."""
+    size = (image.shape[2], image.shape[3])
+    if config.upsampling == "features":
+        large = stretched(normal(small, config.normalising), size, "bilinear")
+    else:
+        large = normal(stretched(small, size, config.upsampling), config.normalising)
+    erased = 1 / (1 + torch.exp(-config.mask_slope * (large - config.mask_threshold)))
+    if config.mining_updates == "attention":
+        network = deepcopy(network).requires_grad_(False)
+    logit = network(image - erased * image, segment=False).class_scores[0, index]
+    return {"logit": logit, "sigmoid": 1 / (1 + torch.exp(-logit)), "softplus": torch.log(1 + torch.exp(logit))}[
+        config.mining_score
+    ]
+
+
+def external(config: ObjectiveConfig, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    """Equation 7 and its relatives."""
+    target, valid = (mask == value).double(), (mask != VOID).double()
+    if config.external_resolution == "features":
+        counts, covered = cells(valid, small.shape), cells(target * valid, small.shape)
+        target, valid, large = covered / counts.clamp(min=1), (counts > 0).double(), small
+    else:
+        large = stretched(small, tuple(mask.shape), config.upsampling)
+    if config.external == "energy":
+        energy = (large * valid).sum()
+        return 1 - (large * valid * target).sum() / energy if energy > 0 else 1 + 0 * large.sum()
+    squares = ((normal(large, config.normalising) - target) ** 2 * valid).sum()
+    return squares if config.external == "sum" else squares / valid.sum()
+
+
+def cells(pixels: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Sums over the blocks of pixels that the cells of a grid are made of."""
+    height, width = pixels.shape[0] // grid[0], pixels.shape[1] // grid[1]
+    return pixels.reshape(grid[0], height, grid[1], width).sum(dim=(1, 3))
+
+
+def segmentation(scores: Tensor, mask: Tensor) -> Tensor:
+    chances = torch.exp(scores) / torch.exp(scores).sum(dim=0)
+    losses = [-torch.log(chances[value][mask == value]) for value in range(len(scores))]
+    return torch.cat(losses).mean()

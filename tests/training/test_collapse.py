@@ -1,0 +1,34 @@
+import logging
+
+import pytest
+
+from wheretolook.training.collapse import PATIENCE, CollapseWatch
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture, steps: list[tuple[float | None, float]]) -> list[str]:
+    watch = CollapseWatch()
+    with caplog.at_level(logging.WARNING, "wheretolook"):
+        for step, (coverage, recall) in enumerate(steps):
+            watch.see(step, coverage=coverage, recall=recall)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_each_collapse_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    nothing, everything = [(0.005, 0.9)] * 3 * PATIENCE, [(0.995, 0.9)] * PATIENCE
+    said = warnings_of(caplog, nothing + everything)
+    assert [text.split(": ")[1].split(";")[0] for text in said] == [
+        "the soft masks cover nothing",
+        "the soft masks cover everything",
+    ]
+    assert said[0].startswith(f"collapse at step {PATIENCE - 1}:")
+
+
+def test_falling_recall_is_named_and_rising_recall_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    rising = [(None, step / 100) for step in range(100)]
+    assert not warnings_of(caplog, rising)
+    assert "recall" in warnings_of(caplog, rising + [(None, 0.3)] * PATIENCE)[0]
+
+
+def test_a_broken_streak_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    almost = [(0.0, 0.9)] * (PATIENCE - 1) + [(0.3, 0.9)]
+    assert not warnings_of(caplog, almost * 3)

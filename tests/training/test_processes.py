@@ -1,0 +1,49 @@
+"""Two processes that average their gradients learn what one process learns from all the images."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from wheretolook.config import TrainingConfig
+from wheretolook.records import collate
+from wheretolook.training.gain import GainStage
+
+from .made import EVERYTHING, PARTINGS, VARIANTS, made_network, made_samples
+
+SCRIPT = Path(__file__).with_name("processes.py")
+Gradients = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gradients]:
+    folder = tmp_path_factory.mktemp("processes")
+    command = [sys.executable, "-W", "ignore", str(SCRIPT)]
+    running = [
+        subprocess.Popen([*command, str(rank), str(folder / "meet"), str(folder / "found.pt")], stderr=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    try:
+        complaints = [process.communicate(timeout=300)[1].decode()[-2000:] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0, 0], complaints
+    return torch.load(folder / "found.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("parting", PARTINGS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_processes_learn_what_one_does(together: dict[str, Gradients], variant: str, parting: str):
+    stage = GainStage(made_network(), TrainingConfig(), replace(EVERYTHING, **VARIANTS[variant]))
+    samples = made_samples()
+    stage.terms(collate([samples[index] for index in PARTINGS[parting]])).total.backward()
+    alone = {name: value.grad for name, value in stage.network.named_parameters()}
+    found = together[f"{variant}, {parting}"]
+    assert {"trunk.conv1_1.weight", "trunk.conv5_3.bias"} <= found.keys()
+    for name, gradient in found.items():
+        expected = torch.zeros_like(gradient) if alone[name] is None else alone[name]
+        torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-6 * expected.abs().max().item())
