@@ -108,7 +108,9 @@ def table(out: Path, chosen: Sequence[Row]) -> str:
         seeds = [str(seed) for seed in range(row.seeds)]
         lines.append(line(row.name, figures_of(out / "rows" / row.name, seeds)))
         if row.objective.freeze_classifier:
-            lines.append(line(f"{row.name}, classifier retrained", figures_of(out / "rows" / row.name, seeds, "retrained")))
+            lines.append(
+                line(f"{row.name}, classifier retrained", figures_of(out / "rows" / row.name, seeds, "retrained"))
+            )
     return "\n".join([*(text for text in lines if text), "", *differences(out, chosen), ""])
 
 

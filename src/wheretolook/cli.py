@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from wheretolook.config import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
 from wheretolook.errors import ConfigError, WhereToLookError, nearest
+from wheretolook.usage import complaint
 
 # name: (options, function in commands.py, one line of help)
 COMMANDS: dict[str, tuple[type, str, str]] = {
@@ -28,11 +29,14 @@ DEMO = "demo"  # `run` with the recipe that the package brings
 NUMBER = re.compile(r"-\d")  # a negative number is a value, not an option
 
 
+Options = TypeVar("Options")
+
+
 class _Parser(ArgumentParser):
     """Raises instead of printing its usage: `main` prints one line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "exit_on_error": False})
+        super().__init__(*args, **{**kwargs, "exit_on_error": False, "allow_abbrev": False})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,10 +73,9 @@ def read_recipe(path: str | Path, *options: str) -> Recipe:
     argv = ["run", "--config", str(path), *options]
     parser = make_parser()
     try:
-        chosen = parser.instantiate(parser.parse_args(expanded(argv)))["run"]
+        return _options(Recipe, parser, parser.parse_args(expanded(argv)))
     except ArgumentError as error:
         raise ConfigError(_line(error, argv)) from error
-    return Recipe(**{field.name: chosen[field.name] for field in dataclasses.fields(Recipe)})
 
 
 def make_parser() -> ArgumentParser:
@@ -105,13 +108,16 @@ def expanded(argv: Sequence[str]) -> list[str]:
         ['evaluate', '--weights=["a", "b"]', '--data.crop=[96, 128]']
     """
     command = argv[0] if argv else ""
-    kinds = dict(_fields(COMMANDS[command][0])) if command in COMMANDS else {"class_names": list[str]}
+    kinds = _kinds(command)
     result: list[str] = []
     position = 0
     while position < len(argv):
-        token = argv[position]
+        token, equals, value = argv[position].partition("=")
         position += 1
-        values = []
+        if equals and not _is_list(kinds.get(token[2:])):
+            result.append(f"{token}={value}")
+            continue
+        values = [value] if equals else []
         while token.startswith("--") and position < len(argv) and _is_value(argv[position]):
             values.append(argv[position])
             position += 1
@@ -128,6 +134,12 @@ def _spelled(token: str, values: list[str], kind: Any) -> list[str]:
         items = values if strings else [json.loads(value) if _is_number(value) else value for value in values]
         return [f"{token}={json.dumps(items)}"]
     return [token, *values]
+
+
+def _kinds(command: str) -> dict[str, Any]:
+    """Every option of a command by its dotted name, with its type."""
+    others: dict[str, dict[str, Any]] = {"convert": {"class_names": list[str] | None}, "fetch": {"folder": str}}
+    return dict(_fields(COMMANDS[command][0])) if command in COMMANDS else others.get(command, {})
 
 
 def _fields(options: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -153,7 +165,8 @@ def _is_number(text: str) -> bool:
 
 def _run(parser: ArgumentParser, options: Namespace) -> None:
     command = options.command
-    chosen = parser.instantiate(options)[command]
+    chosen = options[command]
+    wanted = _options(COMMANDS[command][0], parser, options) if command in COMMANDS else None
     logging.basicConfig(format="%(message)s")
     from wheretolook import commands  # here, since it imports torch
 
@@ -162,21 +175,28 @@ def _run(parser: ArgumentParser, options: Namespace) -> None:
     elif command == "fetch":
         commands.fetch_public(chosen.name, Path(chosen.folder))
     else:
-        kind, function, _ = COMMANDS[command]
-        values = {field.name: chosen[field.name] for field in dataclasses.fields(kind)}
-        getattr(commands, function)(kind(**values))
+        getattr(commands, COMMANDS[command][1])(wanted)
+
+
+def _options(kind: type[Options], parser: ArgumentParser, parsed: Namespace) -> Options:
+    """The command's options as their dataclass.
+
+    Where a file gives a group of options a plain value, the parser would take the defaults and say nothing.
+    """
+    given = parsed[parsed.command]
+    for name, group in _fields(kind):
+        if dataclasses.is_dataclass(group) and not isinstance(given.get(name), Namespace):
+            raise ConfigError(f"--{name}: expected options, got {given.get(name)}")
+    chosen = parser.instantiate(parsed)[parsed.command]
+    return kind(**{name: chosen[name] for name in get_type_hints(kind)})
 
 
 def _line(error: Exception, argv: Sequence[str]) -> str:
-    """One line: our own errors as they are; the parser's with the nearest known option."""
+    """One line: our own errors as they are, the parser's in our words."""
     text = " ".join(str(error).split())
     if isinstance(error, WhereToLookError):
         return text
     command = argv[0] if argv else ""
     if command not in {*COMMANDS, "convert", "fetch", DEMO}:
         return f"expected a command, got '{command}'{nearest(command, [*COMMANDS, 'convert', 'fetch', DEMO])}"
-    known = [f"--{name}" for name in dict(_fields(COMMANDS[command][0]))] if command in COMMANDS else []
-    unknown = [token.split("=")[0] for token in argv if token.startswith("--") and token.split("=")[0] not in known]
-    if known and unknown and "nrecognized" in text:
-        return f"unknown option {unknown[0]}{nearest(unknown[0], known)}; see wheretolook {command} --help"
-    return f"{text}; see wheretolook {command} --help"
+    return f"{complaint(text, argv, _kinds(command))}; see wheretolook {command} --help"

@@ -20,6 +20,10 @@ class DataError(WhereToLookError):
     """An image, mask, split or table that is missing, broken or inconsistent."""
 
 
+class ImageSizeError(DataError, ValueError):
+    """An image too small for the network."""
+
+
 class WeightsError(WhereToLookError):
     """A weights file or run folder that is missing, broken or of another network."""
 

@@ -1,11 +1,11 @@
-"""Tiny networks, batches and options that the tests of training share; also imported by the scripts beside this file."""
+"""Tiny networks, batches and options that the tests of training share with the scripts beside them."""
 
 import torch
 from torch import Tensor, nn
 
 from wheretolook.config import DataConfig, HardwareConfig, ObjectiveConfig, ScenesConfig, TrainingConfig
 from wheretolook.models.fcn import FCN8s
-from wheretolook.records import VOID, Batch, GuidedOutput, Preprocessing, Sample, collate
+from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, Preprocessing, Sample, collate
 
 CPU = HardwareConfig(accelerator="cpu")
 NAMES = ("disc", "bar", "ring")
@@ -64,7 +64,7 @@ def made_network(*, smooth: bool = False, dropout: float = 0.0, seed: int = 1, *
         network.classifier = Smooth(12, len(NAMES)).double()
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
-        if name.endswith("bias") or ".score_" in name or smooth and name.startswith("classifier"):
+        if name.endswith("bias") or ".score_" in name or (smooth and name.startswith("classifier")):
             parameter.data.normal_(0, 0.2, generator=generator)
     return network.eval()
 
@@ -121,7 +121,7 @@ def budget(steps: int = 2, **options: object) -> TrainingConfig:
     return TrainingConfig(steps=steps, learning_rate=1e-2, **options)
 
 
-class ConstantNetwork(nn.Module):
+class ConstantNetwork(GuidedNetwork):
     """A guided network whose answer is drawn in the image: red is the mask / 10, green the class that it sees.
 
     Its features, one channel a class, are 1 where green says so, and each class's score is their mean, so that the
@@ -130,7 +130,7 @@ class ConstantNetwork(nn.Module):
 
     def __init__(self, class_names: tuple[str, ...] = NAMES) -> None:
         super().__init__()
-        self.class_names, self.preprocessing = class_names, lambda images: images
+        self.class_names, self.preprocessing = class_names, Preprocessing(mean=(0.0, 0.0, 0.0))
         self.trunk, self.classifier, self.segmenter = nn.Identity(), nn.Dropout(), nn.Identity()
         self.margin = nn.Parameter(torch.tensor(0.001))
 

@@ -1,10 +1,10 @@
-"""One of two processes that train together: writes the gradients that DDP leaves, for every objective and batch."""
+"""Two processes that train together; writes the gradients that DDP leaves, for every objective and batch."""
 
+import multiprocessing
 import sys
 from dataclasses import replace
 
 import torch
-from made import EVERYTHING, PARTINGS, VARIANTS, made_network, made_samples
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -13,6 +13,8 @@ from wheretolook.modes import training_only
 from wheretolook.records import Batch, collate
 from wheretolook.training.gain import GainStage
 from wheretolook.training.stage import Stage
+
+from .made import EVERYTHING, PARTINGS, VARIANTS, made_network, made_samples
 
 
 class Loss(nn.Module):
@@ -37,11 +39,21 @@ def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tens
     return {name: value.grad for name, value in stage.network.named_parameters() if value.grad is not None}
 
 
-if __name__ == "__main__":
-    rank, file, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+def train(rank: int, folder: str) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = {f"{name}, {how}": gradients(name, order, rank) for name in VARIANTS for how, order in PARTINGS.items()}
     if rank == 0:
-        torch.save(found, result)
+        torch.save(found, f"{folder}/found.pt")
     distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    fork = multiprocessing.get_context("fork")  # the slow part, the imports, is done once
+    both = [fork.Process(target=train, args=(rank, sys.argv[1])) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(timeout=300)
+        process.kill()
+    sys.exit(any(process.exitcode != 0 for process in both))

@@ -155,7 +155,7 @@ def test_a_frozen_classifier_gets_no_gradient_and_neither_does_an_unweighted_seg
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 def test_a_batch_is_the_average_of_its_images(options: dict[str, object]):
-    """Over all images, over those annotated, or over those segmented, as the term has it; nothing of one image in another."""
+    """Over all images, over those annotated, or over those segmented, as the term has it."""
     stage = stage_with(**options)
     whole = stage.terms(made_batch())
     singles = [(one, stage.terms(collate([one]))) for one in made_samples()]
@@ -232,7 +232,7 @@ def with_batch_norm() -> GainStage:
 
 
 def test_masked_images_pass_in_evaluation_mode_unless_told_otherwise():
-    """In training mode they would move batch norm's statistics once more for every part, and dropout would fall on them."""
+    """In training mode they would move batch norm's statistics once more for every part, and drop out."""
     batch, moved, mining = made_batch(), {}, {}
     for masked_pass in ("eval", "train"):
         stage = with_batch_norm()

@@ -14,24 +14,16 @@ from wheretolook.training.gain import GainStage
 
 from .made import EVERYTHING, PARTINGS, VARIANTS, made_network, made_samples
 
-SCRIPT = Path(__file__).with_name("processes.py")
+TESTS = Path(__file__).parents[1]
 Gradients = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gradients]:
     folder = tmp_path_factory.mktemp("processes")
-    command = [sys.executable, "-W", "ignore", str(SCRIPT)]
-    running = [
-        subprocess.Popen([*command, str(rank), str(folder / "meet"), str(folder / "found.pt")], stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        complaints = [process.communicate(timeout=300)[1].decode()[-2000:] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert [process.returncode for process in running] == [0, 0], complaints
+    command = [sys.executable, "-W", "ignore", "-m", "training.processes", str(folder)]
+    finished = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=400)
+    assert finished.returncode == 0, finished.stderr[-2000:]
     return torch.load(folder / "found.pt", weights_only=True)
 
 

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
 MiningScore = Literal["sigmoid", "logit", "softplus"]
+Run = Callable[..., Any]  # the network, or a stand-in for it
 
 
 def soft_mask(
@@ -66,53 +68,70 @@ def mining_loss(
 
 
 def sum_in_chunks(
-    loss: Callable[[Tensor, slice], Float[Tensor, ""]],
+    network: nn.Module,
+    loss: Callable[[Run, Tensor, slice], Float[Tensor, ""]],
     masks: Float[Tensor, "pairs height width"],
-    parameters: list[nn.Parameter],
     chunk: int,
+    *,
+    train_network: bool = True,
 ) -> Float[Tensor, ""]:
-    """The sum of `loss(masks[part], part)` over parts of `chunk` pairs, in the memory of a single part.
+    """The sum of `loss(run, masks[part], part)` over parts of `chunk` pairs, in the memory of a single part.
 
     Each part's gradient is taken as soon as its loss is known, so its activations are gone before the next part comes;
-    the result joins the caller's graph like any other tensor, to the masks and to every parameter. (Checkpointing
-    would run each part forward twice.)
+    the result joins the caller's graph like any other tensor, to the masks and to the network's parameters.
+    (Checkpointing would run each part forward twice.)
 
     Args:
-        loss: gives a part's share of the sum.
+        network: what the loss runs.
+        loss: gives a part's share of the sum; it calls `run`, not the network, with the arguments of its forward.
         masks: what the parts are cut from; their gradient goes on to what made them.
-        parameters: what else the loss may train; those that do not require a gradient are left out.
         chunk: pairs a part.
+        train_network: False stops the gradient at the masks.
     """
     parts = [slice(start, start + chunk) for start in range(0, len(masks), chunk)]
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not torch.is_grad_enabled():
-        return sum((loss(masks[part], part) for part in parts), masks.new_zeros(()))
-    result: Tensor = _SumInChunks.apply(loss, parts, masks, *trained)
+        return sum((loss(network, masks[part], part) for part in parts), masks.new_zeros(()))
+    trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad and train_network}
+    result: Tensor = _SumInChunks.apply(network, loss, parts, masks, list(trained), *trained.values())
     return result
 
 
 class _SumInChunks(torch.autograd.Function):
-    """Forward takes every part's gradient at once; backward only scales what was found."""
+    """Forward takes every part's gradient at once; backward only scales what was found.
+
+    The parts run on stand-ins that share the parameters' memory: their `.grad` sums the parts layer by layer, in one
+    buffer, and no hook of the parameters themselves (a DDP reducer's, say) is woken.
+    """
 
     @staticmethod
-    def forward(ctx: Any, loss: Callable[..., Tensor], parts: list[slice], masks: Tensor, *trained: Tensor) -> Tensor:
-        total = masks.new_zeros(())
+    def forward(
+        ctx: Any,
+        network: nn.Module,
+        loss: Callable[..., Tensor],
+        parts: list[slice],
+        masks: Tensor,
+        names: list[str],
+        *weights: Tensor,
+    ) -> Tensor:
         leaf = masks.detach().requires_grad_()
-        sums: list[Tensor | None] = [None] * (1 + len(trained))
+        frozen = {name: weight.detach() for name, weight in network.named_parameters()}
+        stand_ins = {name: weight.detach().requires_grad_() for name, weight in zip(names, weights, strict=True)}
+
+        def run(*inputs: Any, **options: Any) -> Any:
+            return functional_call(network, {**frozen, **stand_ins}, inputs, options)
+
+        total = masks.new_zeros(())
         for part in parts:
             with torch.enable_grad():
-                value = loss(leaf[part], part)
+                value = loss(run, leaf[part], part)
             total += value.detach()
-            gradients = torch.autograd.grad(value, [leaf, *trained], allow_unused=True)
-            for index, gradient in enumerate(gradients):
-                earlier = sums[index]
-                # not in place: autograd may hand out one tensor for two parameters
-                sums[index] = gradient if earlier is None else earlier if gradient is None else earlier + gradient
-        ctx.gradients = sums
+            if value.requires_grad:
+                value.backward(inputs=[leaf, *stand_ins.values()])
+        ctx.gradients = [leaf.grad, *(stand_in.grad for stand_in in stand_ins.values())]
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = (None if gradient is None else gradient * outer for gradient in ctx.gradients)
-        return (None, None, *gradients)
+        masks, *weights = (None if gradient is None else gradient * outer for gradient in ctx.gradients)
+        return (None, None, None, masks, None, *weights)

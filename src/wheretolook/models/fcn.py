@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wheretolook.errors import ImageSizeError
 from wheretolook.models.classifier import PooledClassifier, classify
 from wheretolook.records import CAFFE, GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
 
@@ -52,11 +53,10 @@ class Trunk(nn.Module):
         features = images
         for block, depth in enumerate(VGG16_DEPTHS, start=1):
             for layer in range(1, depth + 1):
-                convolution = self.get_submodule(f"conv{block}_{layer}")
+                convolution: nn.Conv2d = getattr(self, f"conv{block}_{layer}")
                 padding = border if (block, layer) == (1, 1) else 1
                 # in place: no one else holds the convolution's output, and the ReLU needs only its own
-                weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")
-                features = F.conv2d(features, weight, bias, padding=padding).relu_()
+                features = F.conv2d(features, convolution.weight, convolution.bias, padding=padding).relu_()
             if block < len(VGG16_DEPTHS):
                 features = pool(features)
             pooled.append(features)
@@ -197,7 +197,10 @@ class FCN(GuidedNetwork):
         """
         size = side_lengths(images)
         if min(size) < SMALLEST_SIDE:
-            raise ValueError(f"expected images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {size[0]}x{size[1]}")
+            raise ImageSizeError(
+                f"expected images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {size[0]}x{size[1]}; "
+                "give a larger resize or crop"
+            )
         pools = self.trunk(images)
         output = classify(self.classifier, pools[2])
         if not segment:

@@ -177,9 +177,21 @@ def save_network(network: FCN, path: str | Path) -> None:
                 save_file(tensors, temporary, {"format": FORMAT, "network": json.dumps(describe(network))})
             except SafetensorError as error:  # its words for a full disk
                 raise OSError(28, str(error)) from error
+            _sort_metadata(temporary)
             temporary.chmod(permissions)
     else:
         raise WeightsError(f"expected a name ending in .safetensors or .npz, got {path.name}; choose one of the two")
+
+
+def _sort_metadata(path: Path) -> None:
+    """Safetensors writes its metadata in random order; sorted, the same network is the same file."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def describe(network: FCN) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a network is worth: segmentation, classification and attention, measured in one pass over the images."""
 
+import warnings
 from collections.abc import Iterable
 
 import torch
@@ -47,17 +48,20 @@ class Evaluator(nn.Module):
 
     def compute(self) -> Figures:
         """All figures by name: shares of 1, NaN where nothing was there to measure."""
-        attention = self.attention.compute()
-        classification = self.classification.compute()
+        with warnings.catch_warnings():  # torchmetrics warns where nothing was there to measure; NaN says as much
+            warnings.filterwarnings("ignore", message=".*compute.* method .*was called before")
+            segmentation, classification = self.segmentation.compute(), self.classification.compute()
+            attention = self.attention.compute()
+            ceiling = self.ceiling.compute()
         return {
-            **self.segmentation.compute()._asdict(),
+            **segmentation._asdict(),
             "map": classification.map,
             "f1": classification.f1,
             "energy_pointing": attention.energy_pointing,
             "energy_pointing_over_chance": attention.energy_pointing_over_chance,
             "attention_iou": attention.attention_iou,
             "attention_iou_20": attention.attention_iou_20,
-            "attention_iou_ceiling": self.ceiling.compute().attention_iou,
+            "attention_iou_ceiling": ceiling.attention_iou,
             "pointing_game": attention.pointing_game,
             "empty_maps": attention.empty_maps,
             "images": self.images,

@@ -11,7 +11,7 @@ from wheretolook.attention.maps import image_maps, normalised, pair_maps, upsamp
 from wheretolook.config import ObjectiveConfig, TrainingConfig
 from wheretolook.errors import ConfigError
 from wheretolook.guidance.external import at_resolution, energy_loss, external_loss, squared_sum
-from wheretolook.guidance.mining import masked_images, mining_loss, soft_mask, sum_in_chunks
+from wheretolook.guidance.mining import Run, masked_images, mining_loss, soft_mask, sum_in_chunks
 from wheretolook.guidance.objective import (
     average_images,
     average_pairs,
@@ -109,14 +109,14 @@ class GainStage(Stage):
         masks = self.soft_masks(maps, side_lengths(images))
         shares = pair_shares(pairs, len(images)).to(images)
 
-        def loss(masks: Tensor, part: slice) -> Tensor:
+        def loss(run: Run, masks: Tensor, part: slice) -> Tensor:
             erased = masked_images(images[pairs[part, 0]], masks)
-            scores = self.network(erased, segment=False).class_scores
+            scores = run(erased, segment=False).class_scores
             return (mining_loss(scores, pairs[part, 1], objective.mining_score) * shares[part]).sum()
 
-        parameters = list(self.network.parameters()) if objective.mining_updates == "all" else []
+        train_network = objective.mining_updates == "all"
         with evaluation_mode(self.network) if objective.masked_pass == "eval" else nullcontext():
-            return sum_in_chunks(loss, masks, parameters, objective.mining_chunk)
+            return sum_in_chunks(self.network, loss, masks, objective.mining_chunk, train_network=train_network)
 
     def external(self, batch: Batch, maps: Tensor, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, ""]:
         """How far attention and annotation differ, over the annotated images (eq. 7)."""

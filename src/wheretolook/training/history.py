@@ -9,7 +9,7 @@ import lightning as L
 from wheretolook.files import write_text
 from wheretolook.records import ObjectiveTerms
 
-Row = dict[str, float]
+Row = dict[str, int | float]
 
 
 class History(L.Callback):

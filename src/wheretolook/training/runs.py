@@ -7,6 +7,7 @@ A run folder holds `history.csv`, `tensorboard/`, `checkpoints/` while it trains
 import logging
 import os
 import platform
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,11 +19,12 @@ from typing import cast
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from wheretolook.config import HardwareConfig
-from wheretolook.errors import ConfigError
+from wheretolook.errors import ConfigError, DataError, reason
 from wheretolook.files import write_json
 from wheretolook.models.fcn import FCN
 from wheretolook.models.weights import NETWORK_FILE, save_network
@@ -57,7 +59,7 @@ def run_stage(
         The path of the finished network.
 
     Raises:
-        ConfigError: the folder holds a run already, and `resume` is off.
+        ConfigError: the folder holds a run already, and `resume` is off; or the hardware is not there.
         TrainingError: a loss or gradient is not finite.
         DataError: an image is broken, or the folder cannot be written.
     """
@@ -68,8 +70,9 @@ def run_stage(
         raise ConfigError(f"expected an empty folder, got {out} with a finished run; choose another --out")
     checkpoint = _checkpoint_to_resume(out, resume)
     started = time.time()
-    with _quiet(), training_only(network, stage.trained_modules()):
-        trainer = make_trainer(stage, out, hardware or HardwareConfig())
+    with _quiet(), training_only(network, stage.trained_modules()), _own_errors(out):
+        with _hardware_errors():
+            trainer = make_trainer(stage, out, hardware or HardwareConfig())
         trainer.fit(stage, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
         save_network(network, out / NETWORK_FILE)
@@ -147,6 +150,30 @@ def _save_best(network: FCN, out: Path) -> None:
     network.load_state_dict(own)
     save_network(network, out / BEST_FILE)
     network.load_state_dict(last)
+
+
+@contextmanager
+def _hardware_errors() -> Iterator[None]:
+    """All that a trainer can object to are the options of the hardware: the rest is ours, and checked."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"hardware options that do not work here: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _own_errors(out: Path) -> Iterator[None]:
+    """A full disk in one line; and an interruption stays one, where Lightning exits and ignores all that follow."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {reason(error)}; free some space or choose another folder") from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+        raise
 
 
 class _Bar(TQDMProgressBar):

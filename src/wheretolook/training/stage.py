@@ -1,5 +1,6 @@
 """What the three stages share: optimiser, schedule, one step, validation, and the stop at a loss that is not finite."""
 
+import math
 from typing import Any, ClassVar
 
 import lightning as L
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from wheretolook.config import TrainingConfig
-from wheretolook.errors import TrainingError
+from wheretolook.errors import ConfigError, TrainingError
 from wheretolook.records import Batch, GuidedNetwork, ObjectiveTerms
 from wheretolook.training.evaluate import Evaluator
 
@@ -19,6 +20,13 @@ class Stage(L.LightningModule):
     """One stage of training; the stages differ in `terms`, in what trains and in the figures that pick the best.
 
     While a stage runs, `modes.training_only` keeps everything else frozen and in evaluation mode.
+
+    Args:
+        network: trained in place.
+        training: budget and optimiser.
+
+    Raises:
+        ConfigError: a number of the budget out of its range.
     """
 
     shown: ClassVar[tuple[str, ...]]  # the figures worth validating in this stage
@@ -26,6 +34,7 @@ class Stage(L.LightningModule):
 
     def __init__(self, network: GuidedNetwork, training: TrainingConfig) -> None:
         super().__init__()
+        _check(training)
         self.network, self.budget = network, training
         self.evaluator = Evaluator(len(network.class_names))
 
@@ -117,7 +126,22 @@ def make_schedule(optimiser: torch.optim.Optimizer, config: TrainingConfig) -> L
     """
     if config.schedule == "one_cycle":
         rates = [group["lr"] for group in optimiser.param_groups]
-        return OneCycleLR(optimiser, rates, total_steps=config.steps + 1, pct_start=0.2, cycle_momentum=False)
+        steps = config.steps + 1
+        rise = max(0.2, 2 / steps)  # one step at least: a rise of none divides by zero
+        return OneCycleLR(optimiser, rates, total_steps=steps, pct_start=rise, cycle_momentum=False)
     if config.schedule == "poly":
         return LambdaLR(optimiser, lambda step: max(0.0, 1 - step / config.steps) ** 0.9)
     return None
+
+
+def _check(config: TrainingConfig) -> None:
+    for name in ("steps", "accumulate", "validate_every"):
+        count = getattr(config, name)
+        if count is not None and count < 1:
+            raise ConfigError(f"expected {name} of at least 1, got {count}")
+    for name in ("learning_rate", "trunk_learning_rate", "weight_decay"):
+        amount = getattr(config, name)
+        if amount is not None and not 0 <= amount < math.inf:
+            raise ConfigError(f"expected {name} of at least 0, got {amount}")
+    if config.clip is not None and not config.clip > 0:
+        raise ConfigError(f"expected clip above 0, got {config.clip}; none sets no limit")

@@ -1,0 +1,218 @@
+"""The commands on real files: the whole mission from a recipe, and each step of it on its own."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from wheretolook.cli import main
+from wheretolook.config import ObjectiveConfig
+from wheretolook.models.weights import load_network
+
+from .command_line import CLASSES, KEYS, QUICK, SCENES, SERVED, complaint
+from .data.folders_on_disk import write_lines, write_voc
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is written by its default name lands here."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole recipe, run once: stage 0, 1 and 2 with a control, on made scenes."""
+    folder = tmp_path_factory.mktemp("mission")
+    short = {"steps": 2, "validate_every": 1}
+    recipe = {
+        "out": str(folder / "runs"),
+        "test_split": "test",
+        "pictures": 2,
+        "data": {"batch_size": 2, "crop": [32, 32], "scenes": SCENES},
+        "network": {"widths": [4, 8, 8, 8, 8], "segmenter_width": 16, "classifier_widths": [16, 16]},
+        "segmenter": short,
+        "classifier": short,
+        "control": {"mining_weight": 0.0},
+        "guided": {"external_weight": 1.0},
+        "gain": short,
+        "hardware": {"accelerator": "cpu"},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["run", "--config", str(folder / "recipe.yaml")]) == 0
+    return folder
+
+
+def test_a_recipe_makes_runs_table_curves_and_pictures(mission: Path):
+    runs = mission / "runs"
+    for stage in ("segmenter", "classifier", "control", "guided"):
+        assert {"network.safetensors", "best.safetensors", "run.json", "history.csv", "curves.png"} <= {
+            path.name for path in (runs / stage).iterdir()
+        }
+        told = json.loads((runs / stage / "run.json").read_text())
+        assert told["options"]["out"] == str(runs / stage) and told["budget"]["steps"] == 2
+    start, before, control, guided = (
+        load_network(runs / stage).state_dict() for stage in ("segmenter", "classifier", "control", "guided")
+    )
+
+    def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set[str]:
+        return {name.split(".")[0] for name in one if not torch.equal(one[name], other[name])}
+
+    assert differing(start, before) == {"classifier"}
+    assert differing(before, control) == differing(before, guided) == {"trunk", "segmenter"}
+    assert "trunk" in differing(control, guided)
+    for picture in ("contact_sheet.png", "summary.png"):
+        with Image.open(runs / "report" / picture) as image:
+            assert min(image.size) > 100
+    assert len(list((runs / "report").glob("0?_test_*.png"))) == 2
+
+
+def test_the_table_has_the_figures_of_all_networks(mission: Path):
+    rows = json.loads((mission / "runs/report/metrics.json").read_text())
+    assert [row["weights"] for row in rows] == ["Original", "Control", "Guided"]
+    for row in rows:
+        assert list(row) == KEYS or set(row) == set(KEYS)
+        assert row["images"] == 5 and row["pairs"] > 0 and len(row["iu_per_class"]) == 4
+        shares = [value for name, value in row.items() if name not in ("weights", "images", "pairs", "iu_per_class")]
+        assert all(value is None or value >= 0 for value in shares)
+    table, classes = (mission / "runs/report/metrics.md").read_text().split("\n\n")
+    heading, _, *lines = table.splitlines()
+    assert heading.startswith("| Weights | Accuracy | Accuracy Class | Mean IU | FWAVACC |")
+    assert [line.split(" | ")[0] for line in lines] == ["| Original", "| Control", "| Guided"]
+    assert lines[0].split(" | ")[3] == f"{100 * rows[0]['mean_iu']:.4f}"
+    assert [line.split(" | ")[0] for line in classes.splitlines()[2:]] == [f"| {c}" for c in ("background", *CLASSES)]
+
+
+def test_a_recipe_run_again_trains_nothing(mission: Path, capsys: pytest.CaptureFixture[str]):
+    files = sorted((mission / "runs").glob("*/*.safetensors"))
+    before = [path.stat().st_mtime_ns for path in files]
+    report = (mission / "runs/report/metrics.json").read_bytes()
+    assert main(["run", "--config", str(mission / "recipe.yaml")]) == 0
+    assert capsys.readouterr().out.count("is finished: skipped") == 4
+    assert [path.stat().st_mtime_ns for path in files] == before
+    assert (mission / "runs/report/metrics.json").read_bytes() == report
+
+
+def test_a_finished_run_is_not_overwritten(mission: Path, capsys: pytest.CaptureFixture[str]):
+    guided = str(mission / "runs/guided")
+    said = complaint(capsys, "train-gain", "--weights", guided, *SERVED, *QUICK, f"--out={guided}")
+    assert said == f"expected an empty folder, got {guided} with a finished run; choose another --out"
+
+
+def test_networks_are_measured_side_by_side(mission: Path, capsys: pytest.CaptureFixture[str]):
+    """The same figures as the recipe's, whatever the batch, for run folders and files, named by their paths."""
+    guided, control = mission / "runs/guided", mission / "runs/control/network.safetensors"
+    served = [option for option in SERVED if "batch" not in option]
+    argv = ["evaluate", "--weights", str(guided), str(control), *served, "--data.split=test", "--accelerator=cpu"]
+    assert main(argv) == 0
+    assert "Energy pointing" in capsys.readouterr().out
+    found = {row["weights"]: row for row in json.loads(Path("runs/evaluation/metrics.json").read_text())}
+    expected = {row["weights"]: row for row in json.loads((mission / "runs/report/metrics.json").read_text())}
+    for path, name in ((guided, "Guided"), (control, "Control")):
+        for key in KEYS[1:]:
+            one, other = found[str(path)][key], expected[name][key]
+            same = one == other if None in (one, other) else np.allclose(one, other, rtol=1e-5)
+            assert same, (name, key, one, other)
+
+
+def test_pictures_compare_two_networks(mission: Path):
+    runs = mission / "runs"
+    both = ["visualize", "--before", str(runs / "control"), "--after", str(runs / "guided")]
+    assert main([*both, *SERVED, "--rule=largest_gain", "--count=1", "--out=pictures"]) == 0
+    names = sorted(path.name for path in Path("pictures").iterdir())
+    assert len(names) == 2 and names[1] == "contact_sheet.png"
+    assert re.fullmatch(rf"01_val_0000\d_({'|'.join(CLASSES)})\.png", names[0])
+
+
+def test_weights_survive_the_predecessors_format(mission: Path):
+    runs = mission / "runs"
+    assert main(["convert", str(runs / "guided"), "there.npz"]) == 0
+    assert main(["convert", "there.npz", "back.safetensors", "--class_names", *CLASSES]) == 0
+    with np.load("there.npz") as arrays:
+        assert arrays["conv1_1/W"].shape == (4, 3, 3, 3) and arrays["score_cl/b"].shape == (3,)
+    original, returned = load_network(runs / "guided"), load_network("back.safetensors")
+    assert returned.class_names == original.class_names == CLASSES
+    for name, value in original.state_dict().items():
+        torch.testing.assert_close(returned.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_fresh_classifier_is_another_one(mission: Path):
+    """Without --fresh training goes on from the file's classifier; nothing is learned here, so that it shows."""
+    guided = str(mission / "runs/guided")
+    still = ["--training.steps=1", "--training.learning_rate=0", "--hardware.accelerator=cpu", *SERVED]
+    assert main(["train-classifier", "--weights", guided, "--out=kept", *still]) == 0
+    assert main(["train-classifier", "--weights", guided, "--out=fresh", "--fresh", *still]) == 0
+    before, kept, fresh = (load_network(path).state_dict() for path in (guided, "kept", "fresh"))
+    assert all(torch.equal(value, before[name]) for name, value in kept.items())
+    other = {name for name, value in fresh.items() if not torch.equal(value, before[name])}
+    layers = {f"classifier.{layer}" for layer in ("fc6_cl", "fc7_cl", "score_cl")}
+    assert {name.rpartition(".")[0] for name in other} == layers
+    assert not any(value.any() for name, value in fresh.items() if name.startswith("classifier") and "bias" in name)
+
+
+def test_a_run_that_was_cut_off_goes_on_with_a_bare_resume(mission: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["train-gain", "--weights", str(mission / "runs/classifier"), *SERVED, "--hardware.accelerator=cpu"]
+    argv += ["--training.steps=3", "--training.validate_every=1"]
+    assert main([*argv, "--out=whole"]) == 0
+    assert main([*argv, "--out=cut"]) == 0
+    for name in ("run.json", "network.safetensors"):
+        Path("cut", name).unlink()
+    assert "give --resume to go on with it" in complaint(capsys, *argv, "--out=cut")
+    assert main([*argv, "--out=cut", "--resume"]) == 0
+    for name in ("network.safetensors", "history.csv"):
+        assert Path("cut", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def test_a_network_of_other_widths_says_so(mission: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["train-segmenter", "--weights", str(mission / "runs/segmenter"), *SERVED, *QUICK]
+    said = complaint(capsys, *argv, "--network.widths", "8", "8", "8", "8", "8")
+    assert "network.safetensors: expected " in said and "of shape (8, 3, 3, 3), got (4, 3, 3, 3)" in said
+
+
+def test_images_of_many_sizes_are_measured_one_by_one(mission: Path):
+    """A folder in VOC layout: two sizes, a batch of up to 4; the figures are those of single images."""
+    voc = write_voc(Path("voc"), names=("a", "b", "c", "d"), height=40, width=36)
+    write_lines(voc / "classes.txt", *CLASSES)
+    for name in "ad":
+        for folder, ending in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+            path = voc / folder / f"{name}.{ending}"
+            values = np.array(Image.open(path))[:, :33]
+            Image.fromarray(np.where(values == 4, 1, values) if ending == "png" else values).save(path)
+    write_lines(voc / "ImageSets/Segmentation/all.txt", *"abcd")
+    argv = ["evaluate", "--weights", str(mission / "runs/guided"), "--data.root=voc", "--data.split=all"]
+    rows = []
+    for size in (1, 4):
+        assert main([*argv, f"--data.batch_size={size}", f"--out=by{size}"]) == 0
+        rows += json.loads(Path(f"by{size}/metrics.json").read_text())
+    one, four = rows
+    assert one["images"] == 4 and one["pairs"] == 4
+    assert all(one[key] == pytest.approx(four[key]) for key in KEYS if one[key] is not None and key != "iu_per_class")
+
+
+def test_nothing_measured_is_null_in_json_and_a_dash_in_the_table(mission: Path):
+    """Images with labels only have no segmentation figures."""
+    for index, name in enumerate(CLASSES):
+        Path("plain/images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 40, 3), 60 * index, np.uint8)).save(f"plain/images/{name}.png")
+    write_lines(Path("plain/labels.csv"), "image,classes", *(f"{name}.png,{name}" for name in CLASSES))
+    write_lines(Path("plain/classes.txt"), *CLASSES)
+    write_lines(Path("plain/splits/val.txt"), *CLASSES)
+    assert main(["evaluate", "--weights", str(mission / "runs/guided"), "--data.root=plain"]) == 0
+    (row,) = json.loads(Path("runs/evaluation/metrics.json").read_text())
+    assert (row["mean_iu"], row["energy_pointing"], row["pairs"], row["images"]) == (None, None, 0, 3)
+    assert row["map"] is not None and not math.isnan(row["map"])
+    assert "| \N{EN DASH} |" in Path("runs/evaluation/metrics.md").read_text()
+
+
+def test_the_control_and_the_guided_network_differ_by_the_objective_alone(mission: Path):
+    told = [json.loads((mission / "runs" / run / "run.json").read_text())["options"] for run in ("control", "guided")]
+    control, guided = ({**options, "out": "", "objective": ""} for options in told)
+    assert control == guided
+    assert ObjectiveConfig(**told[0]["objective"]) == replace(ObjectiveConfig(), mining_weight=0.0)
+    assert ObjectiveConfig(**told[1]["objective"]) == replace(ObjectiveConfig(), external_weight=1.0)
