@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/photoscenes.py --out local/photoscenes
 
 Restartable: what is finished is skipped, and the table is written anew after every row. The recipe is
-recipes/photoscenes.yaml; each row changes only the objective. Rows with a frozen classifier are measured twice: with the
-classifier of stage 1, and with one trained afresh on the row's own trunk.
+recipes/photoscenes.yaml; each row changes only the objective. Rows with a frozen classifier are measured twice: with
+the classifier of stage 1, and with one trained afresh on the row's own trunk.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def run_row(recipe: Recipe, row: Row, seed: int, original: Path, out: Path, split: str) -> None:
-    """Stage 2 with one seed, measured with the classifier it has and, where that was frozen, with one trained afresh."""
+    """Stage 2 with one seed, measured as it is and, where the classifier was frozen, with one trained afresh."""
     folder = out / "rows" / row.name / str(seed)
     training = replace(recipe.gain, seed=seed)
     weights = train_gain(

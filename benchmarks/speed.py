@@ -1,12 +1,13 @@
-"""What guided attention costs, as ratios to the floor beside it: python benchmarks/speed.py
+"""What guided attention costs, as ratios to the floor beside it.
 
-FCN8s of full trunk width, padding "same", classifier of three layers, batch 4, 224x224, 20 classes. Times are medians of
-paired ratios, the two sides interleaved in one run; memory is the peak resident set above the loaded model, each side in
-a process of its own. Exits 1 and names the rows that miss. Run it on an idle machine.
+    .venv/bin/python benchmarks/speed.py
+
+FCN8s of full trunk width, padding "same", classifier of three layers, batch 4, 224x224, 20 classes. Times are medians
+of paired ratios, the two sides interleaved in one run; memory is the peak resident set above the loaded model, the
+median of three processes a side. Exits 1 and names the rows that miss. Run it on an idle machine.
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -181,10 +182,11 @@ PEAKS: dict[str, Callable[[FCN8s], Callable[[], None]]] = {
 }
 
 
-def peak_of(name: str) -> int:
-    """The peak of one side, in bytes, from a process of its own."""
+def peak_of(name: str) -> float:
+    """The peak of one side, in bytes, from processes of its own."""
     command = [sys.executable, __file__, "--peak", name]
-    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    found = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(3)]
+    return statistics.median(map(int, found))
 
 
 def peak(make: Callable[[FCN8s], Callable[[], None]]) -> int:
