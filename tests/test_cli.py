@@ -55,7 +55,7 @@ TYPED_WRONG = [
     ("train-gain --weights a --training.steps 1.5", "--training.steps: expected int, got 1.5"),
     ("run --segmenter.steps x", "--segmenter.steps: expected int, got x"),
     ("run --segmenter.stepz 4", "unknown option --segmenter.stepz; did you mean '--segmenter.steps'?"),
-    ("run --control.clip x", "unknown option --control.clip"),
+    ("run --control.clip x", "unknown option --control.clip; did you mean '--control'?"),
     ("demo --outt x", "unknown option --outt; did you mean '--out'?"),
 ]
 

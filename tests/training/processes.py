@@ -1,4 +1,4 @@
-"""Two processes that train together; writes the gradients that DDP leaves, for every objective and batch."""
+"""Two processes together; writes the gradients that DDP leaves, for every objective and batch, and some figures."""
 
 import multiprocessing
 import sys
@@ -11,10 +11,11 @@ from torch.nn.parallel import DistributedDataParallel
 from wheretolook.config import TrainingConfig
 from wheretolook.modes import training_only
 from wheretolook.records import Batch, collate
+from wheretolook.training.evaluate import evaluate
 from wheretolook.training.gain import GainStage
 from wheretolook.training.stage import Stage
 
-from .made import EVERYTHING, PARTINGS, VARIANTS, made_network, made_samples
+from .made import EVERYTHING, PARTINGS, VARIANTS, ConstantNetwork, floats, made_batch, made_network, made_samples
 
 
 class Loss(nn.Module):
@@ -42,8 +43,9 @@ def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tens
 def train(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = {f"{name}, {how}": gradients(name, order, rank) for name in VARIANTS for how, order in PARTINGS.items()}
+    figures = evaluate(ConstantNetwork(), [floats(made_batch())])
     if rank == 0:
-        torch.save(found, f"{folder}/found.pt")
+        torch.save({"gradients": found, "figures": figures}, f"{folder}/found.pt")
     distributed.destroy_process_group()
 
 

@@ -10,7 +10,7 @@ from wheretolook.records import VOID, Batch, Sample, collate
 from wheretolook.training.evaluate import Evaluator, evaluate
 from wheretolook.training.explain import explain
 
-from .made import NAMES, ConstantNetwork, made_network, made_samples, sample
+from .made import NAMES, ConstantNetwork, floats, made_network, made_samples, sample
 from .reference import attention, stretched
 
 DEFAULTS = ObjectiveConfig()
@@ -155,7 +155,7 @@ def test_explanations_agree_with_the_evaluation():
 def test_an_image_without_classes_has_no_explanation_and_stops_nothing():
     empty = collate([sample("empty", ())])
     assert list(explain(made_network(), [empty])) == []
-    assert evaluate(made_network().float(), [empty._replace(images=empty.images.float())])["pairs"] == 0
+    assert evaluate(made_network().float(), [floats(empty)])["pairs"] == 0
 
 
 def test_a_network_that_cannot_segment_is_measured_and_explained():

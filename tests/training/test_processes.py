@@ -10,16 +10,17 @@ import torch
 
 from wheretolook.config import TrainingConfig
 from wheretolook.records import collate
+from wheretolook.training.evaluate import evaluate
 from wheretolook.training.gain import GainStage
 
-from .made import EVERYTHING, PARTINGS, VARIANTS, made_network, made_samples
+from .made import EVERYTHING, PARTINGS, VARIANTS, ConstantNetwork, floats, made_batch, made_network, made_samples
 
 TESTS = Path(__file__).parents[1]
 Gradients = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gradients]:
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("processes")
     command = [sys.executable, "-W", "ignore", "-m", "training.processes", str(folder)]
     finished = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=400)
@@ -29,13 +30,21 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gradients]:
 
 @pytest.mark.parametrize("parting", PARTINGS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_two_processes_learn_what_one_does(together: dict[str, Gradients], variant: str, parting: str):
+def test_two_processes_learn_what_one_does(together: dict[str, dict], variant: str, parting: str):
     stage = GainStage(made_network(), TrainingConfig(), replace(EVERYTHING, **VARIANTS[variant]))
     samples = made_samples()
     stage.terms(collate([samples[index] for index in PARTINGS[parting]])).total.backward()
     alone = {name: value.grad for name, value in stage.network.named_parameters()}
-    found = together[f"{variant}, {parting}"]
+    found: Gradients = together["gradients"][f"{variant}, {parting}"]
     assert {"trunk.conv1_1.weight", "trunk.conv5_3.bias"} <= found.keys()
     for name, gradient in found.items():
         expected = torch.zeros_like(gradient) if alone[name] is None else alone[name]
         torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-6 * expected.abs().max().item())
+
+
+def test_an_evaluation_counts_each_image_once_however_many_processes_make_it(together: dict[str, dict]):
+    """After training on two devices each of them measures all images."""
+    alone = evaluate(ConstantNetwork(), [floats(made_batch())])
+    assert (alone["images"], alone["pairs"]) == (6, 7)
+    assert {name: together["figures"][name] for name in ("images", "pairs")} == {"images": 6, "pairs": 7}
+    assert together["figures"]["map"] == pytest.approx(alone["map"])

@@ -116,6 +116,19 @@ def test_optimisers_hold_what_trains_the_trunk_in_a_group_of_its_own(name: str, 
     assert group.get("momentum", 0.9) == 0.9
 
 
+def test_randomness_depends_on_seed_and_batch_and_process_alone(monkeypatch: pytest.MonkeyPatch):
+    def drawn(seed: int, batch: int, process: int = 0) -> float:
+        torch.manual_seed(99)
+        stage = ClassifierStage(scene_network(), TrainingConfig(seed=seed))
+        monkeypatch.setattr(type(stage), "global_rank", process)
+        stage.on_train_batch_start(made_batch(), batch)
+        return torch.rand(()).item()
+
+    keys = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (0, 0, 1), (0, 1, 1)]
+    assert len({drawn(*key) for key in keys}) == len(keys)
+    assert [drawn(*key) for key in keys] == [drawn(*key) for key in keys]
+
+
 def test_validation_shows_the_figures_of_an_evaluation(monkeypatch: pytest.MonkeyPatch):
     """And the score is the mean of those that pick the best."""
     network = scene_network().eval()

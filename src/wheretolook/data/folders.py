@@ -57,6 +57,7 @@ class LabelledImages(ImageDataset):
         self.resize = resize
 
     def size(self, index: int) -> tuple[int, int]:
+        """Height and width as served."""
         return image_size(self.entries[index].image, self.resize)
 
     def __getitem__(self, index: int) -> Sample:

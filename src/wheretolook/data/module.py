@@ -56,6 +56,7 @@ class ImageData(LightningDataModule):
             raise DataError(f"splits '{config.split}' and '{config.val_split}' have different classes")
 
     def train_dataloader(self) -> "ImageLoader":
+        """Augmented batches, from the first one or from where a resumed run goes on."""
         rank, world = self._process()
         order = TrainingOrder(
             len(self.train_set), self.batches, self.config.batch_size, self.seed, rank, world, self._first_batch()
@@ -64,6 +65,7 @@ class ImageData(LightningDataModule):
         return ImageLoader(images, order, self.config.workers, collate_training)
 
     def val_dataloader(self) -> "ImageLoader":
+        """This process's share of the validation images, unchanged."""
         rank, world = self._process()
         return evaluation_loader(self.val_set, self.config.batch_size, self.config.workers, rank, world)
 

@@ -61,6 +61,7 @@ class Scenes(ImageDataset):
         self.names = tuple(f"{split}_{index:05d}" for index in range(config.images))
 
     def size(self, index: int) -> tuple[int, int]:
+        """Height and width as served."""
         return self.config.size, self.config.size
 
     def __getitem__(self, index: int) -> Sample:

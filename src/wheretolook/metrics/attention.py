@@ -206,6 +206,7 @@ class AttentionMetric(Metric):
         target: Bool[Tensor, "pairs h w"],
         valid: Bool[Tensor, "pairs h w"],
     ) -> None:
+        """Take in pairs: upsampled maps after their ReLU, the objects, and the pixels that count."""
         maps = maps.detach().float()  # half precision cannot add up an image
         counted = (target & valid).any(dim=2).any(dim=1)
         self.pairs += counted.sum()
@@ -217,6 +218,7 @@ class AttentionMetric(Metric):
         self.iou += iou_curve(maps, target, valid).sum(dim=0)
 
     def compute(self) -> AttentionFigures:
+        """The figures of all pairs of all processes; NaN where there are none."""
         pairs, nan = int(self.pairs), math.nan
         if pairs == 0:
             return AttentionFigures(nan, nan, nan, nan, nan, nan, 0, nan)

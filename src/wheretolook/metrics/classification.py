@@ -89,10 +89,12 @@ class ClassificationMetric(Metric):
 
     def update(self, class_scores: Float[Tensor, "batch classes"], labels: Bool[Tensor, "batch classes"]) -> None:
         # Flat single-precision lists: torchmetrics stands in one for a process that saw no image.
+        """Take in a batch's logits and labels."""
         self.scores.append(class_scores.detach().float().flatten())
         self.labels.append(labels.float().flatten())
 
     def compute(self) -> ClassificationFigures:
+        """The figures of all batches and processes."""
         scores, labels = (
             dim_zero_cat(state).view(-1, self.classes) if len(state) else torch.zeros(0, self.classes)
             for state in (self.scores, self.labels)

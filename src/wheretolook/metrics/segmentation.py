@@ -104,7 +104,9 @@ class SegmentationMetric(Metric):
         self.add_state("confusion", empty, dist_reduce_fx="sum")
 
     def update(self, prediction: Int[Tensor, "batch h w"], truth: Int[Tensor, "batch h w"]) -> None:
+        """Take in a batch of predicted and true masks."""
         self.confusion += confusion_matrix(prediction, truth, self.classes)
 
     def compute(self) -> SegmentationFigures:
+        """The figures of all batches and processes."""
         return segmentation_figures(self.confusion)

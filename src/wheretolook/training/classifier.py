@@ -17,9 +17,11 @@ class ClassifierStage(Stage):
     score = ("map",)
 
     def trained_modules(self) -> list[nn.Module]:
+        """The classifier."""
         return [self.network.classifier]
 
     def terms(self, batch: Batch) -> ObjectiveTerms:
+        """The classification loss alone."""
         output = self.network(self.network.preprocessing(batch.images), segment=False)
         classification = average_images(classification_loss(output.class_scores, batch.labels))
         zero = classification.new_zeros(())

@@ -19,18 +19,21 @@ Figures = dict[str, object]
 
 
 class Evaluator(nn.Module):
-    """Gathers the figures batch by batch; `compute` sums over processes.
+    """Gathers the figures batch by batch; `compute` sums over processes, unless each of them sees all images.
 
     Segmentation counts images whose masks are exact; attention counts every class present in every annotated image.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, shared: bool = True) -> None:
         super().__init__()
         self.segmentation = SegmentationMetric(classes)
         self.classification = ClassificationMetric(classes)
         self.attention = AttentionMetric()
         self.ceiling = AttentionMetric()
         self.images = 0
+        if not shared:
+            for metric in (self.segmentation, self.classification, self.attention, self.ceiling):
+                metric.distributed_available_fn = _alone
 
     @torch.no_grad()
     def update(self, output: GuidedOutput, batch: Batch) -> None:
@@ -75,6 +78,10 @@ class Evaluator(nn.Module):
             metric.reset()
 
 
+def _alone() -> bool:
+    return False
+
+
 def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
     """Measure a network on batches of images.
 
@@ -87,7 +94,7 @@ def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
         `images` and `pairs`.
     """
     device = next(network.parameters()).device
-    evaluator = Evaluator(len(network.class_names)).to(device)
+    evaluator = Evaluator(len(network.class_names), shared=False).to(device)
     with evaluation_mode(network), torch.inference_mode():
         for batch in batches:
             batch = move_data_to_device(batch, device)

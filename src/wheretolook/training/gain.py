@@ -52,6 +52,7 @@ class GainStage(Stage):
         self.collapse = CollapseWatch()
 
     def trained_modules(self) -> list[nn.Module]:
+        """The trunk; the segmenter where it is weighed; the classifier where it is not frozen."""
         modules = [self.network.trunk]
         if self.objective.segmentation_weight and self.network.segmenter is not None:
             modules.append(self.network.segmenter)
@@ -133,7 +134,7 @@ class GainStage(Stage):
             compare = external_loss if objective.external == "squared" else squared_sum
             values = compare(normalised(maps, objective.normalising), cover, valid)
         counted = batch.annotated & batch.labels.any(dim=1)
-        return average_images(average_pairs(values, pairs, len(batch.masks)) * batch.annotated, counted)
+        return average_images(average_pairs(values, pairs, len(batch.masks)), counted)
 
     def segmentation(self, output: GuidedOutput, batch: Batch) -> Float[Tensor, ""]:
         """The per-pixel cross-entropy, over the images whose masks are exact."""

@@ -25,6 +25,7 @@ class History(L.Callback):
         self.rows: list[Row] = []
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the file, with the rows that came with a checkpoint."""
         if trainer.is_global_zero:
             write_text(self.path, ",".join(self.columns) + "\n")
             self._append(*self.rows)
@@ -32,10 +33,12 @@ class History(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Take the losses of an optimiser step, not of each batch accumulated."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             self._take(trainer, "train/")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the figures of a validation."""
         self._take(trainer, "val/")
 
     def _take(self, trainer: L.Trainer, prefix: str) -> None:
@@ -50,7 +53,9 @@ class History(L.Callback):
             csv.DictWriter(file, self.columns, lineterminator="\n").writerows(rows)
 
     def state_dict(self) -> dict[str, Any]:
+        """What travels in the checkpoint."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's rows."""
         self.rows = state_dict["rows"]

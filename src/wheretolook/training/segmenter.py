@@ -17,10 +17,12 @@ class SegmenterStage(Stage):
     score = ("mean_iu",)
 
     def trained_modules(self) -> list[nn.Module]:
+        """Trunk and segmenter."""
         assert self.network.segmenter is not None
         return [self.network.trunk, self.network.segmenter]
 
     def terms(self, batch: Batch) -> ObjectiveTerms:
+        """The segmentation loss alone, over the images whose masks are exact."""
         output = self.network(self.network.preprocessing(batch.images))
         assert output.mask_scores is not None
         counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)

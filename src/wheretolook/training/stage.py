@@ -47,15 +47,16 @@ class Stage(L.LightningModule):
         raise NotImplementedError
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # dropout and draws depend on seed, batch and process alone, so that a resumed run repeats them
+        """Seed dropout and draws from seed, batch and process alone, so that a resumed run repeats them."""
         key = np.random.SeedSequence((self.budget.seed, batch_idx, self.global_rank))
         torch.manual_seed(int(key.generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted sum of a batch's losses, all of them logged."""
         terms = self.terms(batch)
         self.require_finite(terms, batch)
         for name, value in terms._asdict().items():
-            self.log(f"train/{name}", value.detach(), prog_bar=True)
+            self.log(f"train/{name}", value.detach(), prog_bar=True, sync_dist=True)
         return terms.total
 
     def require_finite(self, terms: ObjectiveTerms, batch: Batch) -> None:
@@ -68,6 +69,7 @@ class Stage(L.LightningModule):
             )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stop before a broken gradient reaches the weights."""
         if self.trainer.precision == "16-mixed":
             return  # its scaler expects overflows now and then, and skips those steps
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
@@ -78,9 +80,11 @@ class Stage(L.LightningModule):
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather the figures of a batch."""
         self.evaluator.update(self.network(self.network.preprocessing(batch.images)), batch)
 
     def on_validation_epoch_end(self) -> None:
+        """Log the figures, and the score that picks the best checkpoint."""
         figures = self.evaluator.compute()
         self.evaluator.reset()
         values = {f"val/{name}": torch.tensor(figures[name], dtype=torch.float32) for name in self.shown}
@@ -88,6 +92,7 @@ class Stage(L.LightningModule):
         self.log_dict(values)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser of what trains, with its schedule."""
         config = self.budget
         optimiser = make_optimiser(self.network, config, fused=self.trainer.precision != "16-mixed")
         schedule = make_schedule(optimiser, config)
