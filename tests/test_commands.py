@@ -30,7 +30,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole recipe, run once: stage 0, 1 and 2 with a control, on made scenes."""
     folder = tmp_path_factory.mktemp("mission")
-    short = {"steps": 2, "validate_every": 1}
+    short = {"steps": 2, "validate_every": 1, "learning_rate": 0.02, "schedule": "constant"}
     recipe = {
         "out": str(folder / "runs"),
         "test_split": "test",
@@ -107,14 +107,16 @@ def test_a_finished_run_is_not_overwritten(mission: Path, capsys: pytest.Capture
 
 def test_networks_are_measured_side_by_side(mission: Path, capsys: pytest.CaptureFixture[str]):
     """The same figures as the recipe's, whatever the batch, for run folders and files, named by their paths."""
-    guided, control = mission / "runs/guided", mission / "runs/control/network.safetensors"
+    guided, control, original = (mission / "runs" / run for run in ("guided", "control", "classifier"))
+    control = control / "network.safetensors"
     served = [option for option in SERVED if "batch" not in option]
-    argv = ["evaluate", "--weights", str(guided), str(control), *served, "--data.split=test", "--accelerator=cpu"]
+    argv = ["evaluate", "--weights", *map(str, (guided, control, original)), *served]
+    argv += ["--data.split=test", "--accelerator=cpu"]
     assert main(argv) == 0
     assert "Energy pointing" in capsys.readouterr().out
     found = {row["weights"]: row for row in json.loads(Path("runs/evaluation/metrics.json").read_text())}
     expected = {row["weights"]: row for row in json.loads((mission / "runs/report/metrics.json").read_text())}
-    for path, name in ((guided, "Guided"), (control, "Control")):
+    for path, name in ((guided, "Guided"), (control, "Control"), (original, "Original")):
         for key in KEYS[1:]:
             one, other = found[str(path)][key], expected[name][key]
             same = one == other if None in (one, other) else np.allclose(one, other, rtol=1e-5)

@@ -33,9 +33,9 @@ from wheretolook.training.classifier import ClassifierStage
 from wheretolook.training.evaluate import Figures, evaluate
 from wheretolook.training.explain import explain
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import is_finished, run_stage
+from wheretolook.training.runs import is_finished, run_stage, settle
 from wheretolook.training.segmenter import SegmenterStage
-from wheretolook.training.stage import Stage
+from wheretolook.training.stage import Stage, check_budget
 
 console = Console()
 
@@ -195,11 +195,14 @@ def network_for(weights: str, class_names: tuple[str, ...], *, seed: int = 0) ->
 
 def _data(options: TrainSegmenter | TrainClassifier | TrainGain) -> ImageData:
     training = options.training
+    check_budget(training)  # before a network is made from its seed
     return ImageData(options.data, steps=training.steps, accumulate=training.accumulate, seed=training.seed)
 
 
 def _train(stage: Stage, data: ImageData, options: TrainSegmenter | TrainClassifier | TrainGain, title: str) -> Path:
     out = Path(options.out)
+    _require_data(stage, data)
+    settle(out, _told(options), resume=options.resume)
     if is_finished(out) and options.resume:
         console.print(f"{out} is finished: skipped")
         return out
@@ -208,6 +211,22 @@ def _train(stage: Stage, data: ImageData, options: TrainSegmenter | TrainClassif
     loss_curves(read_history(out / "history.csv"), curves, title=title)
     console.print(f"{out} is finished; its losses are drawn in {curves}")
     return out
+
+
+def _told(options: TrainSegmenter | TrainClassifier | TrainGain) -> dict[str, object]:
+    """What the run's weights depend on: the options, and what is in the file that it starts from."""
+    told = {name: value for name, value in asdict(options).items() if name not in ("out", "resume", "hardware")}
+    return told if options.weights is None else {**told, "weights_sha256": read_weights(Path(options.weights)).digest()}
+
+
+def _require_data(stage: Stage, data: ImageData) -> None:
+    """A loss without an image to act on would train nothing and say so nowhere."""
+    if stage.wants_masks and not data.train_set.has_masks:
+        raise ConfigError(
+            f"{data.config.split}: expected masks for the segmentation loss, got none; add masks, or weigh it 0"
+        )
+    if stage.wants_annotations and not data.train_set.has_annotations:
+        raise ConfigError(f"{data.config.split}: expected masks or boxes for the external loss, got none; weigh it 0")
 
 
 def _shown(dataset: ImageDataset, config: DataConfig, what: str) -> Iterable[Batch]:

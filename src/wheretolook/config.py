@@ -16,8 +16,9 @@ class ScenesConfig:
         size: height and width in pixels.
         classes: how many classes, 2 to 8.
         images: images in each split.
-        bias: 0 to 1: share of training images whose background is their object's own kind.
-        val_bias: the same for every other split; 0 draws the kinds evenly.
+        bias: 0 to 1: share of training images put on the background that belongs to their first object; the rest draw
+            any background evenly.
+        val_bias: the same for every other split.
         seed: another seed is another world of scenes.
     """
 
@@ -38,7 +39,9 @@ class DataConfig:
         layout: what the folder is; auto looks.
         split: the split to train on or to evaluate: a name, or the path of a file of names.
         val_split: the split to validate on while training.
-        sbd: root of the Semantic Boundaries data set, whose masks are added to the training split.
+        sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images that
+            any other split in the root holds.
+        held_out: further splits, names or paths, whose images must not come in with SBD.
         resize: length in pixels that each image's longer side is resized to; none keeps the full size.
         crop: height and width of the training crops.
         scale: smallest and largest factor of the random resize before the crop.
@@ -54,6 +57,7 @@ class DataConfig:
     split: str = "train"
     val_split: str = "val"
     sbd: str | None = None
+    held_out: list[str] = field(default_factory=list)
     resize: int | None = None
     crop: tuple[int, int] | None = None
     scale: tuple[float, float] = (0.75, 1.5)
@@ -135,7 +139,8 @@ class ObjectiveConfig:
         mining_updates: all weights of the masked pass, or attention: only the path through the mask.
         masked_pass: mode of batch norm and dropout while the masked images pass.
         classes_per_image: how many present classes of an image to guide, drawn at random; none for all.
-        mining_chunk: masked images at a time; memory grows with it, the result does not change.
+        mining_chunk: masked images at a time; memory grows with it, the result does not change (but for what dropout
+            draws where masked_pass is train).
     """
 
     classification_weight: float = 1.0

@@ -302,3 +302,19 @@ def test_image_maps_upsample_first_unless_told_otherwise():
     torch.testing.assert_close(image_maps(maps, size)[0, 0], stretched / 3)  # its own peak becomes 1
     torch.testing.assert_close(image_maps(maps, size, upsampling="features")[0, 0], stretched / 4)
     torch.testing.assert_close(image_maps(maps, size, normalising="none")[0, 0], stretched)
+
+
+def test_maps_are_in_single_precision_under_autocast():
+    """Half precision in the classifier's backward alone is off by nearly a percent."""
+    network, images = narrow().float(), torch.rand(2, 3, 48, 48)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(images)
+        found = attention_maps(output, differentiable=True)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, attention_maps(output), rtol=1e-6, atol=1e-9)
+
+
+def test_differentiable_maps_in_no_grad_are_refused():
+    output = output_of(Plain(), torch.rand(1, 3, 16, 16))
+    with torch.no_grad(), pytest.raises(ValueError, match="no graph"):
+        attention_maps(output, differentiable=True)

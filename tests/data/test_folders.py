@@ -148,3 +148,20 @@ def test_other_bad_folders(folder):
     write_image(folder / "images/plain.jpg")
     with pytest.raises(DataError, match=r"plain\.jpg and plain\.png have the same name"):
         open_folder(folder, "train")
+
+
+def test_an_all_void_mask_says_nothing_and_the_labels_stay(folder):
+    write_mask(folder / "masks" / "masked.png", np.full_like(corner_mask(1), 255))
+    found = samples(folder)["masked"]
+    assert found.labels.nonzero().flatten().tolist() == [1]  # the table's dog
+    assert not found.segmented and not found.annotated
+
+
+def test_a_folder_knows_what_it_can_teach(tmp_path):
+    write_image(tmp_path / "images" / "a.jpg")
+    write_lines(tmp_path / "labels.csv", "image,classes", "a,cat")
+    write_lines(tmp_path / "all.txt", "a")
+    assert not open_folder(tmp_path, "all").has_annotations
+    write_lines(tmp_path / "boxes.csv", "image,class,left,top,right,bottom", "a,cat,1,1,5,5")
+    boxed = open_folder(tmp_path, "all")
+    assert boxed.has_annotations and not boxed.has_masks

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,18 @@ def test_sbd_adds_what_neither_training_nor_validation_holds(tmp_path, below):
     assert data[2].labels.nonzero().flatten().tolist() == [19]
     assert data[0].labels.nonzero().flatten().tolist() == [0]  # VOC's own mask, not SBD's
     assert open_dataset(config, "train").names == ("a", "b")
+
+
+def test_sbd_brings_in_no_image_of_any_other_split(tmp_path):
+    """Whatever is measured later: the splits of the root, and those that lie elsewhere and are named."""
+    voc, sbd = write_voc(tmp_path / "voc"), tmp_path / "sbd"
+    write_sbd(sbd, ("new", "measured", "elsewhere"))
+    write_lines(voc / "ImageSets/Segmentation/seg11valid.txt", "measured")
+    write_lines(tmp_path / "own.txt", "elsewhere")
+    config = DataConfig(root=str(voc), sbd=str(sbd))
+    assert open_dataset(config, "train", training=True).names == ("a", "b", "new", "elsewhere")
+    held_out = replace(config, held_out=[str(tmp_path / "own.txt")])
+    assert open_dataset(held_out, "train", training=True).names == ("a", "b", "new")
 
 
 def test_sbd_that_cannot_work_is_refused(tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
 """Tiny networks, batches and options that the tests of training share with the scripts beside them."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from wheretolook.config import DataConfig, HardwareConfig, ObjectiveConfig, ScenesConfig, TrainingConfig
 from wheretolook.models.fcn import FCN8s
 from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, Preprocessing, Sample, collate
+from wheretolook.training.gain import GainStage
 
 CPU = HardwareConfig(accelerator="cpu")
 NAMES = ("disc", "bar", "ring")
@@ -123,6 +126,12 @@ def scene_network(seed: int = 0, dropout: float = 0.5) -> FCN8s:
 
 def budget(steps: int = 2, **options: object) -> TrainingConfig:
     return TrainingConfig(steps=steps, learning_rate=1e-2, **options)
+
+
+def plain_stage() -> GainStage:
+    """Stage 2 by plain descent and without dropout, so that rounding errors stay small."""
+    training = replace(budget(3, validate_every=3), optimiser="sgd", learning_rate=0.02, schedule="constant")
+    return GainStage(scene_network(dropout=0.0), training, ObjectiveConfig(external_weight=1.0))
 
 
 class ConstantNetwork(GuidedNetwork):

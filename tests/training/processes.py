@@ -1,21 +1,38 @@
 """Two processes together; writes the gradients that DDP leaves, for every objective and batch, and some figures."""
 
 import multiprocessing
+import os
+import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from wheretolook.config import TrainingConfig
+from wheretolook.config import HardwareConfig, TrainingConfig
+from wheretolook.data.module import ImageData
 from wheretolook.modes import training_only
 from wheretolook.records import Batch, collate
 from wheretolook.training.evaluate import evaluate
 from wheretolook.training.gain import GainStage
+from wheretolook.training.runs import run_stage
 from wheretolook.training.stage import Stage
 
-from .made import EVERYTHING, PARTINGS, VARIANTS, ConstantNetwork, floats, made_batch, made_network, made_samples
+from .made import (
+    EVERYTHING,
+    PARTINGS,
+    VARIANTS,
+    ConstantNetwork,
+    floats,
+    made_batch,
+    made_network,
+    made_samples,
+    plain_stage,
+    scenes,
+)
 
 
 class Loss(nn.Module):
@@ -49,13 +66,32 @@ def train(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+def run(rank: int, folder: str, port: int) -> None:
+    """A whole run, by Lightning, as on two devices of one machine."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0", LOCAL_RANK=str(rank))
+    two = HardwareConfig(accelerator="cpu", devices=2, strategy="ddp")
+    run_stage(plain_stage(), ImageData(scenes(), steps=3), Path(folder) / "run", hardware=two)
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+def both(task: Callable[..., None], *arguments: object) -> None:
+    fork = multiprocessing.get_context("fork")  # the slow part, the imports, is done once
+    started = [fork.Process(target=task, args=(rank, *arguments)) for rank in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(timeout=200)
+        process.kill()
+    if any(process.exitcode != 0 for process in started):
+        sys.exit(f"{task.__name__} failed")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fork = multiprocessing.get_context("fork")  # the slow part, the imports, is done once
-    both = [fork.Process(target=train, args=(rank, sys.argv[1])) for rank in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(timeout=300)
-        process.kill()
-    sys.exit(any(process.exitcode != 0 for process in both))
+    both(train, sys.argv[1])
+    both(run, sys.argv[1], free_port())

@@ -26,8 +26,9 @@ def reference_terms(network: nn.Module, config: ObjectiveConfig, batch: Batch) -
         present = labels.nonzero().flatten().tolist()
         maps = {index: attention(output, index, config) for index in present}
         found["mining"].append(mean([mining(network, config, image, maps[index], index) for index in present]))
-        if batch.annotated[number] and present:
-            found["external"].append(mean([external(config, maps[index], mask, 1 + index) for index in present]))
+        shown = [index for index in present if (mask == 1 + index).any()]
+        if shown:
+            found["external"].append(mean([external(config, maps[index], mask, 1 + index) for index in shown]))
         if batch.segmented[number] and (mask != VOID).any():
             found["segmentation"].append(segmentation(output.mask_scores[0], mask))
     means = {name: mean(values) for name, values in found.items()}
@@ -95,6 +96,10 @@ def external(config: ObjectiveConfig, small: Tensor, mask: Tensor, value: int) -
     if config.external_resolution == "features":
         counts, covered = cells(valid, small.shape), cells(target * valid, small.shape)
         target, valid, large = covered / counts.clamp(min=1), (counts > 0).double(), small
+    elif config.upsampling == "features" and config.external != "energy":
+        large = stretched(normal(small, config.normalising), tuple(mask.shape), "bilinear")
+        squares = ((large - target) ** 2 * valid).sum()
+        return squares if config.external == "sum" else squares / valid.sum()
     else:
         large = stretched(small, tuple(mask.shape), config.upsampling)
     if config.external == "energy":

@@ -120,7 +120,7 @@ def test_a_network_is_measured_in_evaluation_mode_and_left_as_it_was():
     modes = [module.training for module in network.modules()]
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert flat(evaluate(network, batches(3))) == pytest.approx(flat(expected), nan_ok=True)
-    assert len(list(explain(network, batches(3)))) == 14
+    assert list(explain(network, batches(3)))
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -144,6 +144,12 @@ def test_explanations_come_one_for_each_present_pair_in_order():
         inside = explanation.attention[one.mask == 1 + index]
         assert explanation.energy_inside == pytest.approx((inside.sum() / valid.sum()).item())
         assert not explanation.attention.requires_grad
+
+
+def test_a_labelled_class_that_no_mask_or_box_shows_is_not_explained():
+    one = sample("three", (0, 1, 2))
+    hidden = one._replace(mask=torch.where(one.mask == 2, VOID, one.mask), segmented=False)
+    assert [found.class_index for found in explain(made_network(), [collate([hidden])])] == [0, 2]
 
 
 def test_explanations_agree_with_the_evaluation():

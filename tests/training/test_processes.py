@@ -9,11 +9,27 @@ import pytest
 import torch
 
 from wheretolook.config import TrainingConfig
+from wheretolook.data.module import ImageData
+from wheretolook.models.weights import load_network
 from wheretolook.records import collate
+from wheretolook.report.curves import read_history
 from wheretolook.training.evaluate import evaluate
 from wheretolook.training.gain import GainStage
+from wheretolook.training.runs import run_stage
 
-from .made import EVERYTHING, PARTINGS, VARIANTS, ConstantNetwork, floats, made_batch, made_network, made_samples
+from .made import (
+    CPU,
+    EVERYTHING,
+    PARTINGS,
+    VARIANTS,
+    ConstantNetwork,
+    floats,
+    made_batch,
+    made_network,
+    made_samples,
+    plain_stage,
+    scenes,
+)
 
 TESTS = Path(__file__).parents[1]
 Gradients = dict[str, torch.Tensor]
@@ -25,7 +41,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     command = [sys.executable, "-W", "ignore", "-m", "training.processes", str(folder)]
     finished = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=400)
     assert finished.returncode == 0, finished.stderr[-2000:]
-    return torch.load(folder / "found.pt", weights_only=True)
+    return {**torch.load(folder / "found.pt", weights_only=True), "run": folder / "run"}
 
 
 @pytest.mark.parametrize("parting", PARTINGS)
@@ -48,3 +64,20 @@ def test_an_evaluation_counts_each_image_once_however_many_processes_make_it(tog
     assert (alone["images"], alone["pairs"]) == (6, 7)
     assert {name: together["figures"][name] for name in ("images", "pairs")} == {"images": 6, "pairs": 7}
     assert together["figures"]["map"] == pytest.approx(alone["map"])
+
+
+def test_a_run_on_two_devices_is_the_run_of_one_with_batches_of_twice_the_size(
+    together: dict[str, dict], tmp_path: Path
+):
+    """The images of every step, the losses and figures in the history, the weights that come out."""
+    stage = plain_stage()
+    start = {name: value.clone() for name, value in stage.network.state_dict().items()}
+    run_stage(stage, ImageData(replace(scenes(), batch_size=4), steps=3), tmp_path / "run", hardware=CPU)
+    found = load_network(together["run"]).state_dict()
+    for name, value in stage.network.state_dict().items():
+        moved = (value - start[name]).abs().max().item()
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-3 * moved)
+    ours, theirs = (read_history(folder / "history.csv") for folder in (tmp_path / "run", together["run"]))
+    assert len(ours) == len(theirs) == 4
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)

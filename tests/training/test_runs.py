@@ -20,7 +20,7 @@ from wheretolook.models.weights import load_network, save_network
 from wheretolook.records import Sample
 from wheretolook.training.classifier import ClassifierStage
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import is_finished, run_stage
+from wheretolook.training.runs import is_finished, run_stage, settle
 from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import Stage
 
@@ -323,3 +323,16 @@ def test_hardware_that_is_not_there_is_told(hardware: HardwareConfig, named: str
     with pytest.raises(ConfigError, match=f"hardware.*{named}"):
         train(guided(budget()), tmp_path, hardware=hardware)
     assert not left_in(tmp_path)
+
+
+def test_a_run_goes_on_with_the_options_it_was_begun_with(tmp_path: Path):
+    told = {"training": {"steps": 4}, "data": {"crop": (32, 32)}}
+    settle(tmp_path, told, resume=True)
+    settle(tmp_path, told, resume=True)
+    with pytest.raises(ConfigError, match=r"training\.steps 4, got 5"):
+        settle(tmp_path, {**told, "training": {"steps": 5}}, resume=True)
+    with pytest.raises(ConfigError, match=r"weights_sha256 None, got other"):
+        settle(tmp_path, {**told, "weights_sha256": "other"}, resume=True)
+    (tmp_path / "history.csv").touch()
+    settle(tmp_path, {"training": {"steps": 5}}, resume=False)  # refused later, and nothing is overwritten
+    settle(tmp_path, told, resume=True)

@@ -82,7 +82,7 @@ def attention_maps(
         >>> attention_maps(GuidedOutput(scores, features))[0, 0, 0]
         tensor([0.6000, 0.6000, 0.6000])
     """
-    if differentiable and not output.differentiable:
+    if differentiable and not (output.differentiable and torch.is_grad_enabled()):
         raise ValueError(
             "differentiable maps need a forward with gradients on through a trunk that trains; this one kept no graph: "
             "leave no_grad and inference_mode, or unfreeze the trunk"
@@ -92,7 +92,8 @@ def attention_maps(
         return output.features.new_zeros(*indices.shape, *output.features.shape[2:])
     weights = _weights(output, indices, differentiable and channel_weights == "second_order")
     features = output.features if differentiable else output.features.detach()
-    return torch.einsum("bkc,bchw->bkhw", weights, features).relu()
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.einsum("bkc,bchw->bkhw", weights, features).relu()
 
 
 def pair_maps(
@@ -133,7 +134,9 @@ def _indices(output: GuidedOutput, classes: Sequence[int] | Tensor | None) -> Te
 
 def _weights(output: GuidedOutput, indices: Tensor, second_order: bool) -> Tensor:
     # the caller may be in inference mode: the classifier's graph is there all the same, and wants indices made outside
-    with torch.inference_mode(False), torch.enable_grad():
+    # and autocast would take the gradient in half precision
+    device = output.features.device.type
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
         weights = channel_weights(output.class_scores, output.features, indices.clone(), create_graph=second_order)
     return weights if second_order else weights.detach()
 

@@ -19,18 +19,17 @@ def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> I
     Args:
         config: where the data lie.
         split: the split's name, or the path of a file of names.
-        training: add the masks of SBD, where the configuration names it, except for images of `val_split`.
+        training: add the masks of SBD, where the configuration names it, except for images of other splits.
 
     Raises:
         DataError: the folder, its split or a file in it is missing or wrong.
-        ConfigError: options that do not fit together.
+        ConfigError: options out of their range, or that do not fit together.
 
     Example:
         >>> open_dataset(DataConfig(), "val").class_names[0]
         'striped_disc'
     """
-    if config.resize is not None and config.resize < 1:
-        raise ConfigError(f"resize is a length in pixels, at least 1, not {config.resize}")
+    _check(config)
     layout = _layout(config)
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
@@ -39,7 +38,21 @@ def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> I
     if layout == "folder":
         return open_folder(Path(config.root), split, config.resize)
     sbd = Path(config.sbd) if training and config.sbd is not None else None
-    return open_voc(Path(config.root), split, config.resize, sbd=sbd, excluded=config.val_split)
+    held_out = (config.val_split, *config.held_out)
+    return open_voc(Path(config.root), split, config.resize, sbd=sbd, held_out=held_out)
+
+
+def _check(config: DataConfig) -> None:
+    if config.batch_size < 1 or config.workers < 0:
+        raise ConfigError(f"expected batch_size >= 1 and workers >= 0, not {config.batch_size} and {config.workers}")
+    if config.resize is not None and config.resize < 1:
+        raise ConfigError(f"resize is a length in pixels, at least 1, not {config.resize}")
+    if config.crop is not None and min(config.crop) < 1:
+        raise ConfigError(f"crop is a height and a width in pixels, not {config.crop[0]} {config.crop[1]}")
+    if not 0 < config.scale[0] <= config.scale[1]:
+        raise ConfigError(f"scale is the smallest and the largest factor, not {config.scale[0]} {config.scale[1]}")
+    if not 0 <= config.colour <= 1:
+        raise ConfigError(f"colour is a strength from 0 to 1, not {config.colour}")
 
 
 def _layout(config: DataConfig) -> Literal["voc", "folder", "scenes"]:

@@ -21,6 +21,16 @@ class ImageDataset(Dataset[Sample], ABC):
     class_names: tuple[str, ...]
     names: tuple[str, ...]
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask that is exact to the pixel."""
+        return True
+
+    @property
+    def has_annotations(self) -> bool:
+        """Whether any image says where its objects are, if only by boxes."""
+        return True
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -84,7 +94,7 @@ def read_split(split: str, known: Mapping[str, Path]) -> tuple[str, ...]:
         known: the files of the splits that the data set has.
 
     Raises:
-        DataError: there is no such split, or it names no image.
+        DataError: there is no such split, or it names no image, or one twice.
     """
     path = known.get(split, Path(split))
     if not path.is_file():
@@ -93,6 +103,9 @@ def read_split(split: str, known: Mapping[str, Path]) -> tuple[str, ...]:
     names = tuple(read_lines(path, "split"))
     if not names:
         raise DataError(f"split '{split}' ({path}) names no image")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"split '{split}' ({path}) names '{twice}' twice; each image has one line")
     return names
 
 

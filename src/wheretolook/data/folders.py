@@ -56,15 +56,27 @@ class LabelledImages(ImageDataset):
         self.class_names = class_names
         self.resize = resize
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask."""
+        return any(entry.mask is not None for entry in self.entries)
+
+    @property
+    def has_annotations(self) -> bool:
+        """Whether any image has a mask or a box."""
+        return self.has_masks or any(entry.boxes for entry in self.entries)
+
     def size(self, index: int) -> tuple[int, int]:
         """Height and width as served."""
         return image_size(self.entries[index].image, self.resize)
 
     def __getitem__(self, index: int) -> Sample:
         entry = self.entries[index]
-        image, mask, segmented = read_image(entry.image, self.resize), self._mask(entry), entry.mask is not None
+        image, mask = read_image(entry.image, self.resize), self._mask(entry)
+        segmented = entry.mask is not None and bool((mask != VOID).any())  # an all-void mask says nothing
         labels = mask_labels(mask, len(self.class_names)) if segmented else self._labels(entry)
-        return Sample(image, mask, labels, segmented or bool(entry.boxes), segmented, entry.name)
+        boxed = entry.mask is None and bool(entry.boxes)
+        return Sample(image, mask, labels, segmented or boxed, segmented, entry.name)
 
     def _mask(self, entry: Entry) -> Int[Tensor, "height width"]:
         classes, full_size = len(self.class_names), image_size(entry.image)

@@ -11,7 +11,7 @@ from wheretolook.config import DataConfig
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.data.augment import augment
 from wheretolook.data.keys import generator
-from wheretolook.errors import ConfigError, DataError, WhereToLookError
+from wheretolook.errors import DataError, WhereToLookError
 from wheretolook.records import Batch, Sample, collate
 
 Key = tuple[int, int]  # epoch, index
@@ -45,7 +45,6 @@ class ImageData(LightningDataModule):
 
     def __init__(self, config: DataConfig, *, steps: int, accumulate: int = 1, seed: int = 0) -> None:
         super().__init__()
-        _check(config)
         self.config = config
         self.batches = steps * accumulate
         self.seed = seed
@@ -214,14 +213,3 @@ def evaluation_loader(
         group[start : start + batch_size] for group in groups.values() for start in range(0, len(group), batch_size)
     ]
     return ImageLoader(dataset, batches[rank::world], workers, collate)
-
-
-def _check(config: DataConfig) -> None:
-    if config.batch_size < 1 or config.workers < 0:
-        raise ConfigError(f"expected batch_size >= 1 and workers >= 0, not {config.batch_size} and {config.workers}")
-    if config.crop is not None and min(config.crop) < 1:
-        raise ConfigError(f"crop is a height and a width in pixels, not {config.crop[0]} {config.crop[1]}")
-    if not 0 < config.scale[0] <= config.scale[1]:
-        raise ConfigError(f"scale is the smallest and the largest factor, not {config.scale[0]} {config.scale[1]}")
-    if not 0 <= config.colour <= 1:
-        raise ConfigError(f"colour is a strength from 0 to 1, not {config.colour}")

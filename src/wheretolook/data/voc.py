@@ -1,6 +1,6 @@
 """Folders in the layout of PASCAL VOC, and the Semantic Boundaries masks (SBD) that are often added to its training."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -54,7 +54,7 @@ class MaskedImages(ImageDataset):
 
 
 def open_voc(
-    root: Path, split: str, resize: int | None = None, *, sbd: Path | None = None, excluded: str | None = None
+    root: Path, split: str, resize: int | None = None, *, sbd: Path | None = None, held_out: Sequence[str] = ()
 ) -> MaskedImages:
     """Open a folder in VOC layout.
 
@@ -64,7 +64,7 @@ def open_voc(
         split: a name, or the path of a file of names.
         resize: length of the longer side in pixels; None keeps each image's size.
         sbd: root of the Semantic Boundaries data set, to add its images that the split does not hold yet.
-        excluded: the split whose images must not come in with them.
+        held_out: splits whose images must not come in with them, beside all other splits of the root.
 
     Raises:
         DataError: no such split, files missing, or SBD added to classes that are not VOC's.
@@ -79,7 +79,8 @@ def open_voc(
     if sbd is not None:
         if class_names != VOC_CLASSES:
             raise DataError(f"the masks of SBD ({sbd}) have VOC's 20 classes, but {root} has others; leave sbd out")
-        unwanted = {*names, *(_split_names(root, excluded) if excluded else ())}
+        others = {*files_by_name(root / SPLITS, (".txt",)), *held_out}
+        unwanted = {*names, *(name for other in others for name in _split_names(root, other))}
         entries += [entry for entry in sbd_entries(sbd) if entry.name not in unwanted]
     return MaskedImages(entries, class_names, resize)
 

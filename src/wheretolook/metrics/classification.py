@@ -88,8 +88,8 @@ class ClassificationMetric(Metric):
         self.add_state("labels", [], dist_reduce_fx="cat")
 
     def update(self, class_scores: Float[Tensor, "batch classes"], labels: Bool[Tensor, "batch classes"]) -> None:
-        # Flat single-precision lists: torchmetrics stands in one for a process that saw no image.
         """Take in a batch's logits and labels."""
+        # Flat single-precision lists: torchmetrics stands in one for a process that saw no image.
         self.scores.append(class_scores.detach().float().flatten())
         self.labels.append(labels.float().flatten())
 

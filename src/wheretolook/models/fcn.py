@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wheretolook.errors import ImageSizeError
+from wheretolook.errors import ConfigError, ImageSizeError
 from wheretolook.models.classifier import PooledClassifier, classify
 from wheretolook.records import CAFFE, GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
 
@@ -144,6 +144,9 @@ class FCN(GuidedNetwork):
         dropout: share of hidden activations dropped while training.
         seed: of the fresh weights (He initialisation; scores of the segmenter start at zero).
 
+    Raises:
+        ConfigError: a width or the dropout out of its range.
+
     Example:
         >>> network = FCN8s(("cat", "dog"), widths=(2, 2, 2, 2, 2), segmenter_width=4, classifier_widths=(4, 4))
         >>> network(torch.zeros(1, 3, 40, 56)).mask_scores.shape
@@ -168,6 +171,7 @@ class FCN(GuidedNetwork):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        _check(widths, segmenter_width, classifier_widths, dropout)
         self.class_names, self.preprocessing, self.padding = tuple(class_names), preprocessing, padding
         self.trunk = Trunk(widths)
         self.segmenter = Segmenter(widths, segmenter_width, len(class_names), self.stride, padding, dropout)
@@ -208,6 +212,15 @@ class FCN(GuidedNetwork):
         if self.padding == "caffe":
             pools = self.trunk(images, border=CAFFE_BORDER)
         return output._replace(mask_scores=self.segmenter(pools, size))
+
+
+def _check(widths: tuple[int, ...], segmenter_width: int, classifier_widths: tuple[int, ...], dropout: float) -> None:
+    named = {"widths": widths, "segmenter_width": (segmenter_width,), "classifier_widths": classifier_widths}
+    for name, given in named.items():
+        if min(given) < 1:
+            raise ConfigError(f"expected {name} of at least 1, got {' '.join(map(str, given))}")
+    if not 0 <= dropout <= 1:
+        raise ConfigError(f"expected dropout of 0 to 1, got {dropout}")
 
 
 class FCN8s(FCN):

@@ -18,12 +18,14 @@ def module_name(name: str) -> str:
     """Our name of an array that others call `conv1_1.weight`; empty where an FCN has no such layer.
 
     Example:
-        >>> module_name("fc6_cl.weight"), module_name("fc8.bias")
-        ('classifier.fc6_cl.weight', '')
+        >>> module_name("fc6_cl.weight"), module_name("trunk.conv1_1.bias"), module_name("fc8.bias")
+        ('classifier.fc6_cl.weight', 'trunk.conv1_1.bias', '')
     """
-    layer = name.split(".")[0]
-    groups = {"trunk": TRUNK_LAYERS, "segmenter": SEGMENTER_LAYERS, "classifier": CLASSIFIER_LAYERS}
-    return next((f"{part}.{name}" for part, layers in groups.items() if layer in layers), "")
+    for part, layers in {"trunk": TRUNK_LAYERS, "segmenter": SEGMENTER_LAYERS, "classifier": CLASSIFIER_LAYERS}.items():
+        inside = name.removeprefix(f"{part}.")
+        if inside.split(".")[0] in layers:
+            return f"{part}.{inside}"
+    return ""
 
 
 def predecessor_name(name: str) -> str:

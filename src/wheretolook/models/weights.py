@@ -6,13 +6,11 @@ No file is ever unpickled: `allow_pickle=False`, `weights_only=True`, safetensor
 import hashlib
 import json
 import logging
-import pickle
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -47,6 +45,13 @@ class Weights:
         """Whether this is a whole segmenter, not a trunk alone."""
         return "segmenter.score_fr.weight" in self.tensors
 
+    def digest(self) -> str:
+        """A checksum of the arrays, the same in any format."""
+        checksum = hashlib.sha256()
+        for name in sorted(self.tensors):
+            checksum.update(name.encode() + self.tensors[name].contiguous().numpy().tobytes())
+        return checksum.hexdigest()
+
     @property
     def classes(self) -> int | None:
         """How many foreground classes the file's scores are for; None where it has no scores."""
@@ -66,8 +71,8 @@ def load_network(
 ) -> FCN:
     """Make the network that a weights file is of: in evaluation mode, float32, on the CPU.
 
-    Reads our own safetensors; Chainer npz in the predecessor's names; PyTorch state dicts of the same networks;
-    torchvision's VGG16; a run folder. Widths and class count come from the shapes. Parts that the file does not have
+    Reads our own safetensors; Chainer npz in the predecessor's names; PyTorch state dicts of the same networks, of our
+    own and of Lightning's checkpoints; torchvision's VGG16; a run folder. Widths and class count come from the shapes. Parts that the file does not have
     start afresh, and a warning of the logger `wheretolook` names them.
 
     Args:
@@ -151,6 +156,9 @@ def read_weights(path: Path) -> Weights:
     others = frozenset(name.rpartition(".")[0] for name in arrays if not module_name(name))
     preprocessing = TORCHVISION if torchvision and known is None else CAFFE
     weights = Weights(path, _convolutional(tensors), preprocessing, others=others)
+    if f"trunk.{TRUNK_LAYERS[0]}.weight" in arrays:
+        log.warning("%s: says neither padding nor preprocessing; taken for same and Caffe's, as fresh networks", path)
+        return replace(weights, description={"padding": "same"})
     return replace(weights, preprocessing=FCN_AUTHORS) if weights.segments else weights
 
 
@@ -164,9 +172,10 @@ def save_network(network: FCN, path: str | Path) -> None:
         DataError: the file cannot be written.
     """
     path = Path(path)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # every array of an FCN is of floats; a run in another precision leaves them in that one
+    tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in network.state_dict().items()}
     if path.suffix == ".npz":
-        arrays = {predecessor_name(name): tensor.float().numpy() for name, tensor in tensors.items()}
+        arrays = {predecessor_name(name): tensor.numpy() for name, tensor in tensors.items()}
         with replacing(path) as temporary:
             np.savez(temporary, **arrays)
     elif path.suffix == ".safetensors":
@@ -219,13 +228,30 @@ def _read_own(path: Path) -> Weights:
             f"{path}: expected a file written by wheretolook, got other safetensors; convert a .pth or .npz"
         )
     try:
-        description = json.loads(metadata["network"])
-        values = description.pop("preprocessing")
-        preprocessing = Preprocessing(values["channels"], values["scale"], tuple(values["mean"]), tuple(values["std"]))
-    except (KeyError, ValueError) as error:
+        description, preprocessing = _description(metadata["network"])
+    except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: expected its network's description, got a broken one; save it again") from error
+    _require_trunk(path, tensors, tensors)
     _check(path, tensors)
     return Weights(path, tensors, preprocessing, description)
+
+
+def _description(text: str) -> tuple[dict[str, Any], Preprocessing]:
+    """What `describe` wrote; any other text raises one of KeyError, ValueError and TypeError."""
+    description = dict(json.loads(text))
+    values = description.pop("preprocessing")
+    mean, std = (tuple(float(value) for value in values[name]) for name in ("mean", "std"))
+    whole = (
+        description["architecture"] in ARCHITECTURES
+        and description["padding"] in get_args(Padding)
+        and 0 <= description["dropout"] <= 1
+        and all(isinstance(name, str) for name in description["class_names"])
+        and values["channels"] in ("RGB", "BGR")
+        and len(mean) == len(std) == 3
+    )
+    if not whole:
+        raise ValueError(text)
+    return description, Preprocessing(values["channels"], float(values["scale"]), mean, std)
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
@@ -233,11 +259,12 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
         # opened as what it must be: numpy takes whatever is neither npz nor npy, such as a page of HTML, for a pickle
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except ValueError as error:  # numpy's answer to a pickled object
-        raise WeightsError(f"{path}: expected plain arrays, got a pickled object, which is never loaded") from error
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+            members = {name: file[name] for name in file.files}
+    except Exception as error:  # zipfile and numpy raise a dozen kinds for a broken file
+        if "allow_pickle" in str(error):
+            raise WeightsError(f"{path}: expected plain arrays, got a pickled object, which is never loaded") from error
         raise WeightsError(f"{path}: expected an npz file, got a broken one; fetch it again") from error
+    arrays = {name: value for name, value in members.items() if isinstance(value, np.ndarray)}
     ends = {"W": "weight", "b": "bias"}
     parts = {name: name.rpartition("/") for name in arrays}
     return {
@@ -250,7 +277,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # torch raises a dozen kinds for a broken file
         raise WeightsError(
             f"{path}: expected a PyTorch state dict of plain tensors, got something else or a broken file; "
             "save it with torch.save(model.state_dict(), ...)"
@@ -260,8 +287,11 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path}: expected a state dict, got a {type(loaded).__name__}; save model.state_dict()")
-    tensors = {str(name).removeprefix("module."): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    return {name: tensor.float() for name, tensor in tensors.items()}
+    return {
+        str(name).removeprefix("module.").removeprefix("network."): value.float()
+        for name, value in loaded.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def _convolutional(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -25,6 +25,8 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explan
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
         pairs = present_pairs(batch.labels & batch.annotated[:, None])
         target, valid = pair_targets(batch.masks, pairs)
+        shown = target.any(dim=2).any(dim=1)  # labelled, but without a box: there is nothing to compare with
+        pairs, target, valid = pairs[shown], target[shown], valid[shown]
         maps = upsampled(pair_maps(output, pairs.to(device)), side_lengths(batch.masks)).cpu()
         energies = energy_inside(maps, target, valid)
         for (image, class_index), attention, energy in zip(pairs.tolist(), maps, energies.tolist(), strict=True):

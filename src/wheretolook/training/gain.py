@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from wheretolook.attention.maps import image_maps, normalised, pair_maps, upsampled
+from wheretolook.attention.maps import image_maps, normalised, pair_maps
 from wheretolook.config import ObjectiveConfig, TrainingConfig
 from wheretolook.errors import ConfigError
 from wheretolook.guidance.external import at_resolution, energy_loss, external_loss, squared_sum
@@ -50,6 +50,8 @@ class GainStage(Stage):
         _check(objective)
         self.objective = objective
         self.collapse = CollapseWatch()
+        self.wants_masks = objective.segmentation_weight > 0
+        self.wants_annotations = objective.external_weight > 0
 
     def trained_modules(self) -> list[nn.Module]:
         """The trunk; the segmenter where it is weighed; the classifier where it is not frozen."""
@@ -123,18 +125,23 @@ class GainStage(Stage):
         """How far attention and annotation differ, over the annotated images (eq. 7)."""
         objective = self.objective
         target, valid = pair_targets(batch.masks, pairs)
+        shown = target.any(dim=2).any(dim=1)  # a class that no mask or box shows is not annotated
+        maps, pairs, target, valid = maps[shown], pairs[shown], target[shown], valid[shown]
         cover = target.to(maps.dtype)
         if objective.external_resolution == "features":
             cover, valid = at_resolution(cover, valid, side_lengths(maps))
-        else:
-            maps = upsampled(maps, side_lengths(batch.masks), objective.upsampling)
-        if objective.external == "energy":
-            values = energy_loss(maps, cover, valid)
-        else:
-            compare = external_loss if objective.external == "squared" else squared_sum
-            values = compare(normalised(maps, objective.normalising), cover, valid)
-        counted = batch.annotated & batch.labels.any(dim=1)
-        return average_images(average_pairs(values, pairs, len(batch.masks)), counted)
+        compared = self.compared(maps, side_lengths(batch.masks))
+        loss = {"energy": energy_loss, "squared": external_loss, "sum": squared_sum}[objective.external]
+        counted = pairs[:, 0].bincount(minlength=len(batch.masks)) > 0
+        return average_images(average_pairs(loss(compared, cover, valid), pairs, len(batch.masks)), counted)
+
+    def compared(self, maps: Float[Tensor, "pairs h w"], size: tuple[int, int]) -> Float[Tensor, "pairs height width"]:
+        """The maps as the external loss wants them: at its resolution, and normalised unless energy is compared."""
+        objective = self.objective
+        normalising = "none" if objective.external == "energy" else objective.normalising
+        if objective.external_resolution == "features":
+            return normalised(maps, normalising)
+        return image_maps(maps, size, upsampling=objective.upsampling, normalising=normalising)
 
     def segmentation(self, output: GuidedOutput, batch: Batch) -> Float[Tensor, ""]:
         """The per-pixel cross-entropy, over the images whose masks are exact."""

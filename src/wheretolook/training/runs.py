@@ -4,14 +4,14 @@ A run folder holds `history.csv`, `tensorboard/`, `checkpoints/` while it trains
 `network.safetensors` (the last step), `best.safetensors` (the best validation) and `run.json`, which marks the end.
 """
 
+import json
 import logging
 import os
 import platform
-import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,7 @@ from wheretolook.training.history import History
 from wheretolook.training.stage import Stage
 
 RECORD_FILE = "run.json"
+OPTIONS_FILE = "options.json"
 BEST_FILE = "best.safetensors"
 
 
@@ -81,6 +82,38 @@ def run_stage(
         write_json(out / RECORD_FILE, {**told, **environment(), **(record or {})})
     trainer.strategy.barrier()
     return out / NETWORK_FILE
+
+
+def settle(out: Path, told: Mapping[str, object], *, resume: bool) -> None:
+    """Write down what a run depends on, or make sure that a run goes on with what it was begun with.
+
+    Args:
+        out: the run's folder.
+        told: the options, and whatever else decides the weights.
+        resume: whether the folder's run goes on, or is skipped as finished.
+
+    Raises:
+        ConfigError: it was begun with other options; the first that differs is named.
+    """
+    file, now = out / OPTIONS_FILE, dict(_flat(json.loads(json.dumps(told))))
+    if resume and file.is_file():
+        before = dict(_flat(json.loads(file.read_text(encoding="utf-8"))))
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                raise ConfigError(
+                    f"{out}: expected the options that its run was begun with, {name} {before.get(name)}, got "
+                    f"{now.get(name)}; choose another folder, or remove that one"
+                )
+    elif not (out / "history.csv").exists():
+        write_json(file, told)
+
+
+def _flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def is_finished(out: Path) -> bool:
@@ -163,15 +196,13 @@ def _hardware_errors() -> Iterator[None]:
 
 @contextmanager
 def _own_errors(out: Path) -> Iterator[None]:
-    """A full disk in one line; and an interruption stays one, where Lightning exits and ignores all that follow."""
-    handler = signal.getsignal(signal.SIGINT)
+    """A full disk in one line; and an interruption stays one, where Lightning exits."""
     try:
         yield
     except OSError as error:
         raise DataError(f"cannot write {out}: {reason(error)}; free some space or choose another folder") from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
         raise
 
@@ -184,6 +215,11 @@ class _Bar(TQDMProgressBar):
     ) -> dict[str, int | str | float | dict[str, float]]:
         metrics = super().get_metrics(trainer, pl_module)
         return {name.removeprefix("train/"): value for name, value in metrics.items() if name != "v_num" and value}
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        for name in ("train_progress_bar", "val_progress_bar"):
+            with suppress(TypeError):  # that bar was never shown
+                getattr(self, name).close()  # or it would show once more, after the error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ class SegmenterStage(Stage):
 
     shown = ("accuracy", "mean_iu")
     score = ("mean_iu",)
+    wants_masks = True
 
     def trained_modules(self) -> list[nn.Module]:
         """Trunk and segmenter."""

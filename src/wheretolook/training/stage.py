@@ -15,6 +15,8 @@ from wheretolook.errors import ConfigError, TrainingError
 from wheretolook.records import Batch, GuidedNetwork, ObjectiveTerms
 from wheretolook.training.evaluate import Evaluator
 
+LARGEST_SEED = 2**63 - 1
+
 
 class Stage(L.LightningModule):
     """One stage of training; the stages differ in `terms`, in what trains and in the figures that pick the best.
@@ -32,9 +34,12 @@ class Stage(L.LightningModule):
     shown: ClassVar[tuple[str, ...]]  # the figures worth validating in this stage
     score: ClassVar[tuple[str, ...]]  # those whose mean, val/score, picks the best checkpoint
 
+    wants_masks = False  # whether a loss needs images with masks, or with any annotation
+    wants_annotations = False
+
     def __init__(self, network: GuidedNetwork, training: TrainingConfig) -> None:
         super().__init__()
-        _check(training)
+        check_budget(training)
         self.network, self.budget = network, training
         self.evaluator = Evaluator(len(network.class_names))
 
@@ -88,7 +93,7 @@ class Stage(L.LightningModule):
         figures = self.evaluator.compute()
         self.evaluator.reset()
         values = {f"val/{name}": torch.tensor(figures[name], dtype=torch.float32) for name in self.shown}
-        values["val/score"] = torch.stack([values[f"val/{name}"] for name in self.score]).nan_to_num().mean()
+        values["val/score"] = torch.stack([values[f"val/{name}"] for name in self.score]).nanmean().nan_to_num()
         self.log_dict(values)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -139,7 +144,12 @@ def make_schedule(optimiser: torch.optim.Optimizer, config: TrainingConfig) -> L
     return None
 
 
-def _check(config: TrainingConfig) -> None:
+def check_budget(config: TrainingConfig) -> None:
+    """Make sure that a budget can work.
+
+    Raises:
+        ConfigError: a number out of its range.
+    """
     for name in ("steps", "accumulate", "validate_every"):
         count = getattr(config, name)
         if count is not None and count < 1:
@@ -148,5 +158,7 @@ def _check(config: TrainingConfig) -> None:
         amount = getattr(config, name)
         if amount is not None and not 0 <= amount < math.inf:
             raise ConfigError(f"expected {name} of at least 0, got {amount}")
+    if not 0 <= config.seed <= LARGEST_SEED:
+        raise ConfigError(f"expected seed of 0 to {LARGEST_SEED}, got {config.seed}")
     if config.clip is not None and not config.clip > 0:
         raise ConfigError(f"expected clip above 0, got {config.clip}; none sets no limit")
