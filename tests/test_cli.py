@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
     at, gain = ["evaluate", "--weights"], ["train-gain", *SERVED, *QUICK, "--weights", network]
     small = ["train-segmenter", "--data.batch_size=1", *QUICK, "--network.widths", *"44444"]
     small += ["--network.segmenter_width=8"]
+    draw = ["visualize", "--before", network, "--after", network]
     no_run = "expected a network.safetensors in the run folder empty, found none; is the run finished?"
     ghost = "split 'odd' names 2 images, but 1 of them are not in voc/JPEGImages, first 'ghost'"
     pets = f"pets.safetensors: expected the data's classes {', '.join(CLASSES)}, got cat, dog, cow"
@@ -137,7 +139,16 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*gain, f"--out={network}/run"], f"cannot write {network}/run"),
         ([*at, network, *SERVED, "--accelerator=warp"], "accelerator warp is not there"),
         ([*gain, "--hardware.accelerator=gpus"], "hardware options that do not work here: "),
+        ([*gain, "--hardware.precision=16-mixed"], "precision 16-mixed does not work here; give bf16-mixed"),
         ([*gain, "--training.steps=0"], "expected steps of at least 1, got 0"),
+        ([*gain, "--training.seed=-1"], f"expected seed of 0 to {2**63 - 1}, got -1"),
+        ([*small, f"--training.seed={2**80}"], f"expected seed of 0 to {2**63 - 1}, got {2**80}"),
+        ([*small, "--network.dropout=2"], "expected dropout of 0 to 1, got 2.0"),
+        ([*small, "--network.classifier_widths", "8", "0"], "expected classifier_widths of at least 1, got 8 0"),
+        ([*at, network, *SERVED, "--data.batch_size=0"], "expected batch_size >= 1 and workers >= 0, not 0 and 0"),
+        ([*draw, *SERVED, "--data.workers=-1"], "expected batch_size >= 1 and workers >= 0, not 3 and -1"),
+        ([*draw, *SERVED, "--count=0"], "expected at least 1 picture, got 0"),
+        (["run", *SERVED, f"--weights={network}", "--pictures=0"], "expected at least 1 picture, got 0"),
         ([*gain, "--objective.mining_weight=-1"], "expected mining_weight of at least 0, got -1"),
         (["train-segmenter", "--data.scenes.classes=9"], "made scenes have 2 to 8 classes, not 9"),
         (["run", *SERVED], "expected weights or a segmenter stage, got neither"),
@@ -150,6 +161,12 @@ def test_what_is_wrong_in_the_world_is_said_in_one_line(network: str, capsys: py
     for argv, said in wrong_world(network):
         found = complaint(capsys, *argv)
         assert found.startswith(said), f"{argv}: {found}"
+
+
+def test_what_is_wrong_with_the_options_leaves_no_folder(network: str, capsys: pytest.CaptureFixture[str]):
+    for wrong in ("--training.seed=-1", "--data.batch_size=0", "--training.clip=-1"):
+        complaint(capsys, "train-gain", "--weights", network, *SERVED, *QUICK, wrong, "--out=run")
+    assert [path.name for path in Path().iterdir()] == [network]
 
 
 def test_a_full_disk_is_said_and_leaves_what_was_there(
@@ -249,6 +266,19 @@ def test_lists_flags_groups_and_files_of_options_are_understood(monkeypatch: pyt
         assert understood(monkeypatch, "train_gain", "train-gain", "--weights=A", *spelled).resume is True
     for spelled in ([], ["--resume", "False"], ["--resume=false"]):
         assert understood(monkeypatch, "train_gain", "train-gain", *spelled, "--weights", "A").resume is False
+
+
+@pytest.mark.parametrize("join", [lambda name: [name, "none"], lambda name: [f"{name}=none"]])
+def test_none_is_what_messages_call_it(join: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch):
+    """For numbers, texts, lists and groups that may be none; elsewhere it is a word like any other."""
+    Path("options.yaml").write_text("weights: A\nsegmenter: {steps: 2}\ngain: {clip: 2.0}\ndata: {crop: [4, 4]}")
+    names = ("--weights", "--segmenter", "--gain.clip", "--data.crop", "--guided.normalising", "--test_split")
+    argv = [word for name in names for word in join(name)]
+    found = understood(monkeypatch, "run_recipe", "run", "--config", "options.yaml", *argv)
+    assert (found.weights, found.segmenter, found.gain.clip, found.data.crop) == (None, None, None, None)
+    assert (found.guided.normalising, found.test_split) == ("none", "none")
+    found = understood(monkeypatch, "evaluate_networks", "evaluate", *join("--weights"), *join("--names"))
+    assert (found.weights, found.names) == (["none"], None)
 
 
 def test_one_weights_file_is_a_list_of_one():

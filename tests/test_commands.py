@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from wheretolook.cli import main
 from wheretolook.config import ObjectiveConfig
-from wheretolook.models.weights import load_network
+from wheretolook.models.fcn import FCN8s
+from wheretolook.models.weights import load_network, save_network
 
-from .command_line import CLASSES, KEYS, QUICK, SCENES, SERVED, complaint
+from .command_line import CLASSES, KEYS, NARROW, QUICK, SCENES, SERVED, complaint
 from .data.folders_on_disk import write_lines, write_voc
 
 
@@ -130,6 +132,58 @@ def test_pictures_compare_two_networks(mission: Path):
     names = sorted(path.name for path in Path("pictures").iterdir())
     assert len(names) == 2 and names[1] == "contact_sheet.png"
     assert re.fullmatch(rf"01_val_0000\d_({'|'.join(CLASSES)})\.png", names[0])
+
+
+def test_one_process_of_many_speaks_and_draws_for_all(
+    mission: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """The second process of two says, measures and draws nothing; the first draws what a kill left undrawn."""
+    argv = ["run", "--config", str(mission / "recipe.yaml")]
+    curves, figures = mission / "runs/guided/curves.png", mission / "runs/report/metrics.json"
+    before = curves.read_bytes()
+    for path in (curves, figures):
+        path.unlink()
+    with monkeypatch.context() as context:
+        context.setattr(rank_zero_only, "rank", 1)
+        assert main(argv) == 0
+    assert capsys.readouterr().out == "" and not curves.exists() and not figures.exists()
+    assert main(argv) == 0
+    assert curves.read_bytes() == before and figures.exists()
+
+
+@pytest.fixture
+def odd() -> list[str]:
+    """Options of a folder with classes that make no file names, and of a network of theirs."""
+    names = ("a/b", "c d", "e")
+    write_lines(write_voc(Path("voc"), height=40, width=36) / "classes.txt", *names)
+    write_lines(Path("voc/ImageSets/Segmentation/all.txt"), *"abc")
+    save_network(FCN8s(names, **NARROW), "odd.safetensors")
+    return ["--before=odd.safetensors", "--after=odd.safetensors", "--data.root=voc", "--out=drawn"]
+
+
+def test_pictures_have_names_that_files_can_have(odd: list[str]):
+    assert main(["visualize", *odd, "--data.split=all"]) == 0
+    names = {path.name[3:] for path in Path("drawn").iterdir()}
+    assert names == {"a_a_b.png", "b_c_d.png", "c_e.png", "tact_sheet.png"}
+
+
+def test_pictures_of_an_earlier_choice_are_removed_and_nothing_else(odd: list[str]):
+    write_lines(Path("drawn/01_notes.txt"), "mine")
+    Path("drawn/mine.png").write_bytes(b"")
+    for count, expected in ((3, 3), (1, 1)):
+        assert main(["visualize", *odd, "--data.split=all", f"--count={count}"]) == 0
+        assert len(list(Path("drawn").glob("0?_*.png"))) == expected
+    assert {"01_notes.txt", "mine.png", "contact_sheet.png"} < {path.name for path in Path("drawn").iterdir()}
+
+
+def test_nothing_to_draw_is_said(odd: list[str], capsys: pytest.CaptureFixture[str]):
+    """An image without an object; and what was drawn before stays."""
+    assert main(["visualize", *odd, "--data.split=all"]) == 0
+    drawn = sorted(Path("drawn").iterdir())
+    Image.fromarray(np.zeros((40, 36), np.uint8)).save("voc/SegmentationClass/c.png")
+    said = complaint(capsys, "visualize", *odd)
+    assert said == "val: expected an image with a mask or boxes to draw, got none"
+    assert sorted(Path("drawn").iterdir()) == drawn
 
 
 def test_weights_survive_the_predecessors_format(mission: Path):

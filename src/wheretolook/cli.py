@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -101,11 +102,13 @@ def make_parser() -> ArgumentParser:
 
 
 def expanded(argv: Sequence[str]) -> list[str]:
-    """Spell lists and flags as the parser wants them: `--weights A B` as one JSON list, a bare `--resume` as true.
+    """Spell values as the parser wants them: `--weights A B` as one JSON list, a bare `--resume` as true, none as null.
 
     Example:
         >>> expanded(["evaluate", "--weights", "a", "b", "--data.crop", "96", "128"])
         ['evaluate', '--weights=["a", "b"]', '--data.crop=[96, 128]']
+        >>> expanded(["train-gain", "--resume", "--training.clip", "none"])
+        ['train-gain', '--resume=true', '--training.clip=null']
     """
     command = argv[0] if argv else ""
     kinds = _kinds(command)
@@ -113,15 +116,16 @@ def expanded(argv: Sequence[str]) -> list[str]:
     position = 0
     while position < len(argv):
         token, equals, value = argv[position].partition("=")
+        kind = kinds.get(token[2:])
         position += 1
-        if equals and not _is_list(kinds.get(token[2:])):
-            result.append(f"{token}={value}")
+        if equals and not _is_list(kind):
+            result.append(f"{token}={'null' if _is_null([value], kind) else value}")
             continue
         values = [value] if equals else []
         while token.startswith("--") and position < len(argv) and _is_value(argv[position]):
             values.append(argv[position])
             position += 1
-        result += _spelled(token, values, kinds.get(token[2:]))
+        result += _spelled(token, values, kind)
     return result
 
 
@@ -129,6 +133,8 @@ def _spelled(token: str, values: list[str], kind: Any) -> list[str]:
     """One option with its values as the parser wants it."""
     if kind is bool and not values:
         return [f"{token}=true"]
+    if _is_null(values, kind):
+        return [f"{token}=null"]
     if _is_list(kind) and values and not values[0].startswith("["):
         strings = str in get_args(kind) or list[str] in get_args(kind)
         items = values if strings else [json.loads(value) if _is_number(value) else value for value in values]
@@ -153,6 +159,10 @@ def _fields(options: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_value(token: str) -> bool:
     return not token.startswith("-") or NUMBER.match(token) is not None
+
+
+def _is_null(values: list[str], kind: Any) -> bool:
+    return values == ["none"] and NoneType in get_args(kind)
 
 
 def _is_list(kind: Any) -> bool:

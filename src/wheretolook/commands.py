@@ -1,10 +1,12 @@
 """What each command does, from options to objects: one function a command, called once the options are checked."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn, track
 
@@ -20,8 +22,8 @@ from wheretolook.config import (
 )
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.data.module import ImageData, evaluation_loader
-from wheretolook.errors import ConfigError, WeightsError
-from wheretolook.files import write_json, write_text
+from wheretolook.errors import ConfigError, DataError, WeightsError
+from wheretolook.files import remove, write_json, write_text
 from wheretolook.models.fcn import ARCHITECTURES, FCN
 from wheretolook.models.weights import fill, load_network, read_weights, save_network
 from wheretolook.public import fetch
@@ -38,6 +40,8 @@ from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import Stage, check_budget
 
 console = Console()
+PICTURE = re.compile(r"\d{2,}_.*\.png")
+UNSAFE = re.compile(r"[^\w.-]")  # in a file's name
 
 
 def train_segmenter(options: TrainSegmenter) -> Path:
@@ -80,6 +84,7 @@ def evaluate_networks(options: Evaluate) -> list[Figures]:
 
 def visualize(options: Visualize) -> Path:
     """Draw chosen comparisons, one PNG each and one contact sheet, whose path is returned."""
+    check_count(options.count)
     dataset, out = open_dataset(options.data, options.data.split), Path(options.out)
     device = _device(options.accelerator)
     before, after = (network_for(path, dataset.class_names).to(device) for path in (options.before, options.after))
@@ -87,9 +92,13 @@ def visualize(options: Visualize) -> Path:
     second = explain(after, evaluation_loader(dataset, options.data.batch_size, options.data.workers))
     pairs = (Comparison(*both) for both in zip(first, second, strict=True))
     chosen = choose(pairs, options.rule, options.count, options.seed)
+    if not chosen:
+        raise DataError(f"{options.data.split}: expected an image with a mask or boxes to draw, got none")
+    remove(path for path in out.glob("*.png") if PICTURE.fullmatch(path.name))  # those of an earlier choice
     for number, comparison in enumerate(chosen, start=1):
-        name = f"{number:02d}_{Path(comparison.before.name).name}_{dataset.class_names[comparison.before.class_index]}"
-        comparison_picture(comparison, dataset.class_names, out / f"{name}.png")
+        shown = comparison.before
+        name = f"{number:02d}_{Path(shown.name).name}_{dataset.class_names[shown.class_index]}"
+        comparison_picture(comparison, dataset.class_names, out / f"{re.sub(UNSAFE, '_', name)}.png")
     rule = options.rule.replace("_", " ") + (f", seed {options.seed}" if options.rule == "random" else "")
     sheet = out / "contact_sheet.png"
     contact_sheet(chosen, dataset.class_names, sheet, rule=rule)
@@ -97,8 +106,28 @@ def visualize(options: Visualize) -> Path:
     return sheet
 
 
+def leads() -> bool:
+    """Whether this is the process that measures, draws and speaks for all that train together."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
+
+
+def check_count(pictures: int) -> None:
+    """Make sure that there is a picture to draw.
+
+    Raises:
+        ConfigError: fewer than one.
+    """
+    if pictures < 1:
+        raise ConfigError(f"expected at least 1 picture, got {pictures}")
+
+
 def run_recipe(recipe: Recipe) -> list[Figures]:
-    """All stages, the control, the table and the pictures; skips what is done, goes on with what was cut off."""
+    """All stages, the control, the table and the pictures; skips what is done, goes on with what was cut off.
+
+    Where several processes train, one of them measures and draws; the others return no figures.
+    """
+    check_count(recipe.pictures)
     out = Path(recipe.out)
     original = stages_before_guidance(recipe, out)
     runs = {"Original": original}
@@ -108,6 +137,8 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
                 str(original), str(out / name), True, recipe.data, objective, recipe.gain, recipe.hardware
             )
             runs[name.capitalize()] = train_gain(options)
+    if not leads():
+        return []
     test = replace(recipe.data, split=recipe.test_split)
     weights = [str(path) for path in runs.values()]
     report = out / "report"
@@ -203,13 +234,15 @@ def _train(stage: Stage, data: ImageData, options: TrainSegmenter | TrainClassif
     out = Path(options.out)
     _require_data(stage, data)
     settle(out, _told(options), resume=options.resume)
-    if is_finished(out) and options.resume:
+    curves, record = out / "curves.png", {"options": asdict(options)}
+    skipped = is_finished(out) and options.resume
+    if not skipped:
+        run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record=record)
+    elif leads():
         console.print(f"{out} is finished: skipped")
-        return out
-    run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record={"options": asdict(options)})
-    curves = out / "curves.png"
-    loss_curves(read_history(out / "history.csv"), curves, title=title)
-    console.print(f"{out} is finished; its losses are drawn in {curves}")
+    if leads() and not (skipped and curves.exists()):
+        loss_curves(read_history(out / "history.csv"), curves, title=title)
+        console.print(f"{out} is finished; its losses are drawn in {curves}")
     return out
 
 

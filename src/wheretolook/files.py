@@ -3,7 +3,7 @@
 import json
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,6 +62,19 @@ def write_json(path: Path, value: object) -> None:
         DataError: `path` cannot be written.
     """
     write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files.
+
+    Raises:
+        DataError: one of them cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise DataError(f"cannot remove {path}: {reason(error)}; choose another folder") from error
 
 
 def _finite(value: object) -> object:

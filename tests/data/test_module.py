@@ -230,3 +230,5 @@ def test_loader_draws_nothing_from_the_global_generator():
 def test_options_out_of_range(wrong):
     with pytest.raises(ConfigError):
         ImageData(replace(CONFIG, **wrong), steps=1)
+    with pytest.raises(ConfigError):
+        open_dataset(replace(CONFIG, **wrong), "val")

@@ -150,6 +150,13 @@ def test_layout_is_found_or_its_absence_explained(tmp_path):
             open_dataset(config, "val")
 
 
+def test_an_image_that_a_split_names_twice_would_count_twice(tmp_path):
+    write_voc(tmp_path)
+    write_lines(tmp_path / "ImageSets/Segmentation/val.txt", "c", "a", "b", "a")
+    with pytest.raises(DataError, match=r"split 'val' \(.*val.txt\) names 'a' twice; each image has one line"):
+        open_dataset(DataConfig(root=str(tmp_path)), "val")
+
+
 def test_photographs_agree_with_their_own_list(photoscenes):
     """groups.csv was written by whoever made the scenes; the classes that it lists must be the classes we read."""
     rows = [line.split(",") for line in (photoscenes / "groups.csv").read_text().splitlines()[1:]]

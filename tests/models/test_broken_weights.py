@@ -1,6 +1,10 @@
 """Files that cannot be a network: one clear line that names the file, and never a line of someone else's code run."""
 
+import json
 import os
+import struct
+import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from wheretolook.errors import DataError, WeightsError
-from wheretolook.models.weights import FORMAT, NETWORK_FILE, load_network, save_network
+from wheretolook.models.weights import FORMAT, NETWORK_FILE, describe, load_network, save_network
+from wheretolook.records import CAFFE
 
 from ..golden.values import WEIGHTS
 from .narrow import NAMES, narrow
@@ -64,6 +69,92 @@ def test_an_npz_with_flipped_bytes(compressed, tmp_path):
     content[3000:3100] = b"\x55" * 100
     path.write_bytes(content)
     refused(path, "broken")
+
+
+@pytest.mark.parametrize("ending", ["npz", "pth", "safetensors"])
+def test_whatever_bytes_are_wrong(ending, tmp_path):
+    """Eight bytes anywhere in a file: the network, or one line, whatever size or name they garble."""
+    network, path = narrow(), tmp_path / f"flipped.{ending}"
+    torch.save(network.state_dict(), path) if ending == "pth" else save_network(network, path)
+    whole, draw = path.read_bytes(), np.random.default_rng(0)
+    starts = (*draw.integers(0, 3000, 40), *draw.integers(len(whole) - 3000, len(whole) - 8, 40))
+    refusals = 0
+    for start in starts:
+        path.write_bytes(whole[:start] + draw.bytes(8) + whole[start + 8 :])
+        try:
+            load_network(path, class_names=NAMES)
+        except WeightsError as error:
+            refusals += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refusals > 30
+
+
+@pytest.mark.parametrize(
+    "error", [UnicodeDecodeError("ascii", b"\xff", 0, 1, "x"), KeyError(), IndexError(), struct.error()]
+)
+def test_whatever_torch_and_numpy_say_of_a_broken_file(error, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise error
+
+    path = saved(tmp_path / "broken.npz")
+    torch.save({}, tmp_path / "broken.pth")
+    monkeypatch.setattr(torch, "load", fails)
+    monkeypatch.setattr(np, "load", fails)
+    refused(tmp_path / "broken.pth", "expected a PyTorch state dict .* or a broken file")
+    refused(path, "expected an npz file, got a broken one")
+
+
+def test_an_npz_in_a_compression_that_nobody_has(tmp_path):
+    path = saved(tmp_path / "odd.npz")
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")  # the first of the directory; its method stands 10 bytes on
+    content[entry + 10 : entry + 12] = (99).to_bytes(2, "little")
+    path.write_bytes(content)
+    refused(path, "expected an npz file, got a broken one")
+
+
+def test_an_npz_with_a_text_in_place_of_an_array(tmp_path):
+    path = saved(tmp_path / "text.npz", **{"conv1_1/W": None})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("conv1_1/W", "nothing of the kind")
+    refused(path, "got none for trunk.conv1_1.weight")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {"architecture": "fcn9s"},
+            {"architecture": ["fcn8s"]},
+            {"padding": "sane"},
+            {"dropout": 2},
+            {"dropout": "x"},
+        ),
+        *({"class_names": 3}, {"class_names": [1, 2, 3]}, {"preprocessing": 3}, {"preprocessing": None}),
+        *({"preprocessing": {**asdict(CAFFE), "mean": [1, 2]}}, {"preprocessing": {**asdict(CAFFE), "std": "abc"}}),
+        {"preprocessing": {**asdict(CAFFE), "channels": "HSV"}},
+    ],
+    ids=str,
+)
+def test_our_own_file_with_a_description_of_no_network(wrong, tmp_path):
+    path = tmp_path / "own.safetensors"
+    network = narrow()
+    text = json.dumps({**describe(network), **wrong})
+    save_file(network.state_dict(), path, {"format": FORMAT, "network": text})
+    refused(path, "expected its network's description, got a broken one")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"'])
+def test_our_own_file_with_a_description_of_another_kind(text, tmp_path):
+    path = tmp_path / "own.safetensors"
+    save_file(narrow().state_dict(), path, {"format": FORMAT, "network": text})
+    refused(path, "expected its network's description, got a broken one")
+
+
+def test_our_own_file_without_its_arrays(tmp_path):
+    path = tmp_path / "own.safetensors"
+    save_file({"a": torch.ones(1)}, path, {"format": FORMAT, "network": json.dumps(describe(narrow()))})
+    refused(path, "expected the 13 convolutions")
 
 
 def test_our_own_file_cut_short(tmp_path):
@@ -123,6 +214,8 @@ def test_a_pth_of_something_else(content, says, tmp_path):
         ({"fc6/W": np.zeros((128, 100), np.float32)}, r"fc6.weight of shape \(128, 16, 7, 7\), got \(128, 100\)"),
         ({"score_cl/W": np.zeros((11, 128), np.float32)}, "expected class names, got 11 classes without names"),
         ({"conv1_2/W": np.float32(0)}, "expected the 13 convolutions .* got none for trunk.conv1_2.weight"),
+        ({"fc6/W": np.float32(0)}, "expected weights, got nothing in segmenter.fc6.weight"),
+        ({"conv1_1/W": np.zeros((0, 3, 3, 3), np.float32)}, "expected weights, got nothing in trunk.conv1_1.weight"),
         ({"conv5_3/W": None}, "expected the 13 convolutions .* got none for trunk.conv5_3.weight"),
         ({"conv5_3/W": np.full((16, 16, 3, 3), np.nan, np.float32)}, "NaN or infinity in trunk.conv5_3.weight"),
         ({"fc7/b": np.full(128, np.inf, np.float16)}, "NaN or infinity in segmenter.fc7.bias"),

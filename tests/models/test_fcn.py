@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wheretolook.errors import ConfigError
 from wheretolook.models import fcn
 from wheretolook.models.fcn import ARCHITECTURES, VGG16_DEPTHS, bilinear_upsampling
 
@@ -55,6 +56,22 @@ def test_the_predecessors_scores_come_out():
     output = network(golden["image"])
     assert difference(output.mask_scores, golden["seg_score"]) <= 1e-4
     assert difference(output.class_scores, golden["class_logits"]) <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"widths": (3, 4, 0, 6, 7)}, "expected widths of at least 1, got 3 4 0 6 7"),
+        ({"segmenter_width": -1}, "expected segmenter_width of at least 1, got -1"),
+        ({"classifier_widths": (9, 0)}, "expected classifier_widths of at least 1, got 9 0"),
+        ({"dropout": 2.0}, "expected dropout of 0 to 1, got 2.0"),
+        ({"dropout": -0.1}, "expected dropout of 0 to 1, got -0.1"),
+        ({"dropout": math.nan}, "expected dropout of 0 to 1, got nan"),
+    ],
+)
+def test_sizes_that_make_no_network(wrong, says):
+    with pytest.raises(ConfigError, match=says):
+        fcn.FCN8s(NAMES, **{**SMALL, **wrong})
 
 
 @pytest.mark.parametrize("variant", ["floor", "same"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from wheretolook.models import weights as module
@@ -106,6 +107,31 @@ def test_an_npz_is_written_in_the_predecessors_names_and_read_back(kind, tmp_pat
     again = load_network(tmp_path / "network.npz", class_names=NAMES, padding="same", preprocessing=OWN)
     assert type(again) is kind and same(network, again)
     assert (again.class_names, again.padding, again.preprocessing) == (NAMES, "same", OWN)
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_what_trained_in_another_precision_is_saved_in_single(ending, dtype, tmp_path):
+    network = narrow().to(dtype)
+    path = tmp_path / f"network.{ending}"
+    save_network(network, path)
+    with safe_open(path, "np") if ending == "safetensors" else np.load(path) as file:
+        arrays = [file.get_tensor(name) if ending == "safetensors" else file[name] for name in file.keys()]  # noqa: SIM118
+    assert {str(array.dtype) for array in arrays} == {"float32"}
+    assert same(load_network(path, class_names=NAMES, padding="same", preprocessing=OWN), network.float())
+
+
+@pytest.mark.parametrize("prefix", ["", "network.", "module.network."])
+def test_our_own_names_in_a_state_dict_or_a_checkpoint(prefix, tmp_path, caplog):
+    """What such a file cannot tell is taken for what a fresh network has, and that is said."""
+    network = narrow()
+    state = {prefix + name: value for name, value in network.state_dict().items()}
+    path = saved(tmp_path, "last.ckpt", {"state_dict": state, "epoch": 0} if prefix else state)
+    again = load_network(path, class_names=NAMES)
+    assert same(network, again) and (again.padding, again.preprocessing) == ("same", CAFFE)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: says neither padding nor preprocessing; taken for same and Caffe's, as fresh networks"
+    ]
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict"])

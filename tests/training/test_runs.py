@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
 from wheretolook.config import HardwareConfig, ObjectiveConfig, TrainingConfig
 from wheretolook.data.module import ImageData
@@ -309,6 +310,35 @@ def test_an_interruption_is_one_and_the_next_is_not_ignored(tmp_path: Path, monk
         train(stage, tmp_path)
     assert signal.getsignal(signal.SIGINT) is handler
     assert not is_finished(tmp_path)
+
+
+PEER = "[/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:55182"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(PEER), distributed.DistBackendError("NCCL error")], ids=["gloo", "nccl"]
+)
+def test_the_end_of_another_process_is_told_in_one_line(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(_: object) -> None:
+        raise error
+
+    stage = guided(budget())
+    monkeypatch.setattr(stage, "terms", fails)
+    with pytest.raises(TrainingError, match="another process of this run stopped; its line stands above"):
+        train(stage, tmp_path)
+    error.args = ("our own fault",)
+    if type(error) is RuntimeError:
+        with pytest.raises(RuntimeError, match="our own fault"):
+            train(stage, tmp_path, resume=True)
+
+
+def test_a_precision_that_would_silently_be_another_is_refused(tmp_path: Path):
+    hardware = HardwareConfig(accelerator="cpu", precision="16-mixed")
+    with pytest.raises(ConfigError, match="precision 16-mixed does not work here; give bf16-mixed"):
+        train(guided(budget()), tmp_path, hardware=hardware)
+    assert not left_in(tmp_path)
 
 
 @pytest.mark.parametrize(

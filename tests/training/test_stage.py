@@ -153,6 +153,7 @@ def test_validation_shows_the_figures_of_an_evaluation(monkeypatch: pytest.Monke
     [
         *({"steps": 0}, {"accumulate": 0}, {"validate_every": 0}, {"learning_rate": -1.0}),
         *({"learning_rate": math.nan}, {"trunk_learning_rate": -1e-3}, {"weight_decay": -0.1}, {"clip": 0.0}),
+        *({"seed": -1}, {"seed": 2**63}),
     ],
     ids=str,
 )

@@ -71,9 +71,9 @@ def load_network(
 ) -> FCN:
     """Make the network that a weights file is of: in evaluation mode, float32, on the CPU.
 
-    Reads our own safetensors; Chainer npz in the predecessor's names; PyTorch state dicts of the same networks, of our
-    own and of Lightning's checkpoints; torchvision's VGG16; a run folder. Widths and class count come from the shapes. Parts that the file does not have
-    start afresh, and a warning of the logger `wheretolook` names them.
+    Reads our own safetensors; Chainer npz in the predecessor's names; PyTorch state dicts of the same networks, and of
+    ours, alone or in a checkpoint of Lightning's; torchvision's VGG16; a run folder. Widths and class count come from
+    the shapes. Parts that the file does not have start afresh, and a warning of the logger `wheretolook` names them.
 
     Args:
         path: the file, or the folder of a finished run.
@@ -240,14 +240,13 @@ def _description(text: str) -> tuple[dict[str, Any], Preprocessing]:
     """What `describe` wrote; any other text raises one of KeyError, ValueError and TypeError."""
     description = dict(json.loads(text))
     values = description.pop("preprocessing")
-    mean, std = (tuple(float(value) for value in values[name]) for name in ("mean", "std"))
+    mean, std = ((float(one), float(two), float(three)) for one, two, three in (values["mean"], values["std"]))
     whole = (
         description["architecture"] in ARCHITECTURES
         and description["padding"] in get_args(Padding)
         and 0 <= description["dropout"] <= 1
         and all(isinstance(name, str) for name in description["class_names"])
         and values["channels"] in ("RGB", "BGR")
-        and len(mean) == len(std) == 3
     )
     if not whole:
         raise ValueError(text)
@@ -315,6 +314,8 @@ def _require_trunk(path: Path, tensors: Mapping[str, Tensor], arrays: Mapping[st
 
 def _check(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
+        if not tensor.ndim or not tensor.numel():
+            raise WeightsError(f"{path}: expected weights, got nothing in {name}; fetch the file again")
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: expected finite weights, got NaN or infinity in {name}; fetch the file again")
 

@@ -22,9 +22,10 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import distributed
 
 from wheretolook.config import HardwareConfig
-from wheretolook.errors import ConfigError, DataError, reason
+from wheretolook.errors import ConfigError, DataError, TrainingError, reason
 from wheretolook.files import write_json
 from wheretolook.models.fcn import FCN
 from wheretolook.models.weights import NETWORK_FILE, save_network
@@ -61,7 +62,7 @@ def run_stage(
 
     Raises:
         ConfigError: the folder holds a run already, and `resume` is off; or the hardware is not there.
-        TrainingError: a loss or gradient is not finite.
+        TrainingError: a loss or gradient is not finite, or another process of the run stopped.
         DataError: an image is broken, or the folder cannot be written.
     """
     network = cast(FCN, stage.network)
@@ -69,18 +70,22 @@ def run_stage(
         if resume:
             return out / NETWORK_FILE
         raise ConfigError(f"expected an empty folder, got {out} with a finished run; choose another --out")
+    hardware = hardware or HardwareConfig()
     checkpoint = _checkpoint_to_resume(out, resume)
     started = time.time()
     with _quiet(), training_only(network, stage.trained_modules()), _own_errors(out):
         with _hardware_errors():
-            trainer = make_trainer(stage, out, hardware or HardwareConfig())
+            trainer = make_trainer(stage, out, hardware)
+        if trainer.precision != hardware.precision:  # Lightning takes another one with no more than a warning
+            raise ConfigError(f"precision {hardware.precision} does not work here; give {trainer.precision}")
         trainer.fit(stage, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
         save_network(network, out / NETWORK_FILE)
         _save_best(network, out)
         told = {"stage": type(stage).__name__, "budget": asdict(stage.budget), "seconds": round(time.time() - started)}
         write_json(out / RECORD_FILE, {**told, **environment(), **(record or {})})
-    trainer.strategy.barrier()
+    with _own_errors(out):
+        trainer.strategy.barrier()
     return out / NETWORK_FILE
 
 
@@ -196,11 +201,15 @@ def _hardware_errors() -> Iterator[None]:
 
 @contextmanager
 def _own_errors(out: Path) -> Iterator[None]:
-    """A full disk in one line; and an interruption stays one, where Lightning exits."""
+    """A full disk or another process's end in one line; and an interruption stays one, where Lightning exits."""
     try:
         yield
     except OSError as error:
         raise DataError(f"cannot write {out}: {reason(error)}; free some space or choose another folder") from error
+    except RuntimeError as error:
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            raise TrainingError("another process of this run stopped; its line stands above") from error
+        raise
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
