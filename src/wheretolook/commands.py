@@ -128,6 +128,8 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
     Where several processes train, one of them measures and draws; the others return no figures.
     """
     check_count(recipe.pictures)
+    held_out = [*recipe.data.held_out, recipe.test_split]  # the table must not be of images that SBD brought in
+    recipe = replace(recipe, data=replace(recipe.data, held_out=held_out))
     out = Path(recipe.out)
     original = stages_before_guidance(recipe, out)
     runs = {"Original": original}
@@ -146,8 +148,8 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
     rows = evaluate_networks(Evaluate(weights, list(runs), str(report), accelerator, test))
     before, after = weights[0], weights[-1]
     pictures = Visualize(before, after, str(report), count=recipe.pictures, accelerator=accelerator, data=test)
-    sheet = visualize(pictures)
     summary_picture(rows, report / "summary.png")
+    sheet = visualize(pictures)
     console.print(f"open {sheet} (pictures), {report / 'summary.png'}, and {out}/*/curves.png")
     return rows
 
