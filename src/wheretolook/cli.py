@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
@@ -82,6 +83,7 @@ def read_recipe(path: str | Path, *options: str) -> Recipe:
 def make_parser() -> ArgumentParser:
     """The parser of all commands; their options, help and defaults are those of `config`'s dataclasses."""
     parser = _Parser(prog="wheretolook", description="Tell a network where to look, and measure the difference.")
+    parser.add_argument("--version", action="version", version=f"wheretolook {version('wheretolook')}")
     commands = parser.add_subcommands(dest="command")
     for name, (options, _, about) in COMMANDS.items():
         command = _Parser(description=options.__doc__.split("\n")[0] if options.__doc__ else about)

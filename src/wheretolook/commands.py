@@ -258,10 +258,14 @@ def _require_data(stage: Stage, data: ImageData) -> None:
     """A loss without an image to act on would train nothing and say so nowhere."""
     if stage.wants_masks and not data.train_set.has_masks:
         raise ConfigError(
-            f"{data.config.split}: expected masks for the segmentation loss, got none; add masks, or weigh it 0"
+            f"expected images with masks in the split {data.config.split}, for the segmentation loss, got none; "
+            "add masks, name their images in the split, or (train-gain) weigh that loss 0"
         )
     if stage.wants_annotations and not data.train_set.has_annotations:
-        raise ConfigError(f"{data.config.split}: expected masks or boxes for the external loss, got none; weigh it 0")
+        raise ConfigError(
+            f"expected images with masks or boxes in the split {data.config.split}, for the external loss, got none; "
+            "add some, name their images in the split, or weigh that loss 0"
+        )
 
 
 def _shown(dataset: ImageDataset, config: DataConfig, what: str) -> Iterable[Batch]:

@@ -165,3 +165,10 @@ def test_a_folder_knows_what_it_can_teach(tmp_path):
     write_lines(tmp_path / "boxes.csv", "image,class,left,top,right,bottom", "a,cat,1,1,5,5")
     boxed = open_folder(tmp_path, "all")
     assert boxed.has_annotations and not boxed.has_masks
+
+
+def test_classes_separated_by_commas_are_refused(tmp_path):
+    write_image(tmp_path / "images" / "a.jpg")
+    write_lines(tmp_path / "labels.csv", "image,classes", "a,cat,dog")
+    with pytest.raises(DataError, match=r"line 2: expected 2 columns, got more; separate the classes"):
+        open_folder(tmp_path, "train")

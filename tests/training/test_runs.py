@@ -18,7 +18,7 @@ from wheretolook.data.module import ImageData
 from wheretolook.errors import ConfigError, DataError, TrainingError, WeightsError
 from wheretolook.models.fcn import FCN
 from wheretolook.models.weights import load_network, save_network
-from wheretolook.records import Sample
+from wheretolook.records import Batch, ObjectiveTerms, Sample
 from wheretolook.training.classifier import ClassifierStage
 from wheretolook.training.gain import GainStage
 from wheretolook.training.runs import is_finished, run_stage, settle
@@ -302,13 +302,20 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
         train(guided(budget()), tmp_path / "file" / "run")
 
 
-def test_an_interruption_is_one_and_the_next_is_not_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_is_no_success(asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By the keyboard, or by a scheduler; and the next interruption is not ignored."""
     stage = guided(budget())
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(stage, "terms", lambda batch: signal.raise_signal(signal.SIGINT))
+    terms, handlers = stage.terms, [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+
+    def stopped(batch: Batch) -> ObjectiveTerms:
+        signal.raise_signal(asked)
+        return terms(batch)
+
+    monkeypatch.setattr(stage, "terms", stopped)
     with pytest.raises(KeyboardInterrupt):
         train(stage, tmp_path)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert not is_finished(tmp_path)
 
 

@@ -151,6 +151,11 @@ def _rows(path: Path, header: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
             if missing := [name for name in header if name not in (table.fieldnames or ())]:
                 raise DataError(f"{path} has no column '{missing[0]}'; expected the header {','.join(header)}")
             for row in table:
+                if None in row:  # where DictReader puts what the header has no column for
+                    raise DataError(
+                        f"{path}, line {table.line_num}: expected {len(table.fieldnames or ())} columns, got more; "
+                        "separate the classes of an image by spaces"
+                    )
                 yield f"{path}, line {table.line_num}", {name: (row[name] or "").strip() for name in header}
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
@@ -163,9 +168,7 @@ def _class_names(root: Path, table: list[tuple[str, dict[str, str]]], masks: boo
     if listed is not None:
         return listed
     if masks:
-        raise DataError(
-            f"{root} has masks but no classes.txt; add one: a class a line, in the order of the mask values"
-        )
+        raise DataError(f"{root} has masks but no classes.txt; add one: a class a line, that of mask value 1 first")
     names = {name for _, row in table for name in row["classes"].split()}
     if not names:
         raise DataError(f"{root} names no class: expected classes.txt, or labels.csv with the header image,classes")

@@ -19,7 +19,7 @@ from typing import cast
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import distributed
@@ -211,7 +211,8 @@ def _own_errors(out: Path) -> Iterator[None]:
             raise TrainingError("another process of this run stopped; its line stands above") from error
         raise
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
+        # asked to stop, by the keyboard or by a scheduler: neither is a success
+        if isinstance(error, SIGTERMException) or isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
 
