@@ -19,13 +19,12 @@ from wheretolook.guidance.objective import (
     pair_shares,
     pair_targets,
     present_pairs,
-    segmentation_loss,
     weighted,
 )
 from wheretolook.modes import evaluation_mode
-from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms, side_lengths
+from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms, side_lengths
 from wheretolook.training.collapse import CollapseWatch
-from wheretolook.training.stage import Stage
+from wheretolook.training.stage import Stage, segmentation_term
 
 
 class GainStage(Stage):
@@ -78,7 +77,7 @@ class GainStage(Stage):
             classification=average_images(classification_loss(output.class_scores, batch.labels)),
             mining=self.mining(images, maps, pairs) if objective.mining_weight else zero,
             external=self.external(batch, maps, pairs) if objective.external_weight else zero,
-            segmentation=self.segmentation(output, batch) if objective.segmentation_weight else zero,
+            segmentation=segmentation_term(output, batch) if objective.segmentation_weight else zero,
         )
 
     def maps(self, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
@@ -142,12 +141,6 @@ class GainStage(Stage):
         if objective.external_resolution == "features":
             return normalised(maps, normalising)
         return image_maps(maps, size, upsampling=objective.upsampling, normalising=normalising)
-
-    def segmentation(self, output: GuidedOutput, batch: Batch) -> Float[Tensor, ""]:
-        """The per-pixel cross-entropy, over the images whose masks are exact."""
-        assert output.mask_scores is not None
-        counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)
-        return average_images(segmentation_loss(output.mask_scores, batch.masks), counted)
 
 
 def _check(objective: ObjectiveConfig) -> None:

@@ -3,9 +3,9 @@
 from torch import nn
 
 from wheretolook.config import ObjectiveConfig
-from wheretolook.guidance.objective import average_images, segmentation_loss, weighted
-from wheretolook.records import VOID, Batch, ObjectiveTerms
-from wheretolook.training.stage import Stage
+from wheretolook.guidance.objective import weighted
+from wheretolook.records import Batch, ObjectiveTerms
+from wheretolook.training.stage import Stage, segmentation_term
 
 SEGMENTATION_ONLY = ObjectiveConfig(0.0, 0.0, 0.0, 1.0)
 
@@ -25,8 +25,6 @@ class SegmenterStage(Stage):
     def terms(self, batch: Batch) -> ObjectiveTerms:
         """The segmentation loss alone, over the images whose masks are exact."""
         output = self.network(self.network.preprocessing(batch.images))
-        assert output.mask_scores is not None
-        counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)
-        segmentation = average_images(segmentation_loss(output.mask_scores, batch.masks), counted)
+        segmentation = segmentation_term(output, batch)
         zero = segmentation.new_zeros(())
         return weighted(SEGMENTATION_ONLY, zero, zero, zero, segmentation)

@@ -6,13 +6,15 @@ from typing import Any, ClassVar
 import lightning as L
 import numpy as np
 import torch
+from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from wheretolook.config import TrainingConfig
 from wheretolook.errors import ConfigError, TrainingError
-from wheretolook.records import Batch, GuidedNetwork, ObjectiveTerms
+from wheretolook.guidance.objective import average_images, segmentation_loss
+from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms
 from wheretolook.training.evaluate import Evaluator
 
 LARGEST_SEED = 2**63 - 1
@@ -104,6 +106,13 @@ class Stage(L.LightningModule):
         if schedule is None:
             return optimiser
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def segmentation_term(output: GuidedOutput, batch: Batch) -> Float[Tensor, ""]:
+    """The per-pixel cross-entropy, over the images whose masks are exact and not all void."""
+    assert output.mask_scores is not None
+    counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)
+    return average_images(segmentation_loss(output.mask_scores, batch.masks), counted)
 
 
 def make_optimiser(network: GuidedNetwork, config: TrainingConfig, *, fused: bool = True) -> torch.optim.Optimizer:
