@@ -272,3 +272,13 @@ def test_the_control_and_the_guided_network_differ_by_the_objective_alone(missio
     assert control == guided
     assert ObjectiveConfig(**told[0]["objective"]) == replace(ObjectiveConfig(), mining_weight=0.0)
     assert ObjectiveConfig(**told[1]["objective"]) == replace(ObjectiveConfig(), external_weight=1.0)
+
+
+def test_attention_of_an_untrained_classifier_is_warned_of(mission: Path, caplog: pytest.LogCaptureFixture):
+    runs = mission / "runs"
+    evaluation = ["--out=said", "--accelerator=cpu", *SERVED]
+    assert main(["evaluate", "--weights", str(runs / "classifier"), *evaluation]) == 0
+    assert "never trained" not in caplog.text
+    assert main(["evaluate", "--weights", str(runs / "segmenter"), *evaluation]) == 0
+    warning = f"{runs / 'segmenter' / 'network.safetensors'}: its classifier was never trained"
+    assert warning in caplog.text and "run train-classifier" in caplog.text

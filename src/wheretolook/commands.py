@@ -1,5 +1,6 @@
 """What each command does, from options to objects: one function a command, called once the options are checked."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -25,7 +26,7 @@ from wheretolook.data.module import ImageData, evaluation_loader
 from wheretolook.errors import ConfigError, DataError, WeightsError
 from wheretolook.files import remove, write_json, write_text
 from wheretolook.models.fcn import ARCHITECTURES, FCN
-from wheretolook.models.weights import fill, load_network, read_weights, save_network
+from wheretolook.models.weights import Weights, build, fill, load_network, read_weights, save_network
 from wheretolook.public import fetch
 from wheretolook.records import CAFFE, Batch
 from wheretolook.report.curves import loss_curves, read_history, summary_picture
@@ -40,6 +41,7 @@ from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import Stage, check_budget
 
 console = Console()
+log = logging.getLogger("wheretolook")
 PICTURE = re.compile(r"\d{2,}_.*\.png")
 UNSAFE = re.compile(r"[^\w.-]")  # in a file's name
 
@@ -47,24 +49,27 @@ UNSAFE = re.compile(r"[^\w.-]")  # in a file's name
 def train_segmenter(options: TrainSegmenter) -> Path:
     """Stage 0; returns the finished network's path."""
     data = _data(options)
-    network = new_network(options.network, data.class_names, options.weights, options.training.seed)
-    return _train(SegmenterStage(network, options.training), data, options, "Segmenter")
+    start = None if options.weights is None else read_weights(Path(options.weights))
+    network = new_network(options.network, data.class_names, start, options.training.seed)
+    return _train(SegmenterStage(network, options.training), data, options, start, "Segmenter")
 
 
 def train_classifier(options: TrainClassifier) -> Path:
     """Stage 1; returns the finished network's path."""
     data = _data(options)
-    network = network_for(options.weights, data.class_names, seed=options.training.seed)
+    start = read_weights(Path(options.weights))
+    network = network_for(start, data.class_names, seed=options.training.seed)
     if options.fresh:
         network.reset_parameters(options.training.seed, "classifier")
-    return _train(ClassifierStage(network, options.training), data, options, "Classifier")
+    return _train(ClassifierStage(network, options.training), data, options, start, "Classifier")
 
 
 def train_gain(options: TrainGain) -> Path:
     """Stage 2; returns the finished network's path."""
     data = _data(options)
-    network = network_for(options.weights, data.class_names, seed=options.training.seed)
-    return _train(GainStage(network, options.training, options.objective), data, options, "Guided attention")
+    start = read_weights(Path(options.weights))
+    network = classifying(network_for(start, data.class_names, seed=options.training.seed), start)
+    return _train(GainStage(network, options.training, options.objective), data, options, start, "Guided attention")
 
 
 def evaluate_networks(options: Evaluate) -> list[Figures]:
@@ -72,7 +77,8 @@ def evaluate_networks(options: Evaluate) -> list[Figures]:
     if options.names is not None and len(options.names) != len(options.weights):
         raise ConfigError(f"expected {len(options.weights)} names, one for each --weights, got {len(options.names)}")
     dataset = open_dataset(options.data, options.data.split)
-    networks = [network_for(weights, dataset.class_names) for weights in options.weights]  # all, before the slow part
+    files = [read_weights(Path(weights)) for weights in options.weights]  # all, before the slow part
+    networks = [classifying(network_for(file, dataset.class_names), file) for file in files]
     rows: list[Figures] = []
     for name, network in zip(options.names or options.weights, networks, strict=True):
         network.to(_device(options.accelerator))
@@ -87,7 +93,8 @@ def visualize(options: Visualize) -> Path:
     check_count(options.count)
     dataset, out = open_dataset(options.data, options.data.split), Path(options.out)
     device = _device(options.accelerator)
-    before, after = (network_for(path, dataset.class_names).to(device) for path in (options.before, options.after))
+    files = [read_weights(Path(path)) for path in (options.before, options.after)]
+    before, after = (classifying(network_for(file, dataset.class_names), file).to(device) for file in files)
     first = explain(before, _shown(dataset, options.data, "before and after"))
     second = explain(after, evaluation_loader(dataset, options.data.batch_size, options.data.workers))
     pairs = (Comparison(*both) for both in zip(first, second, strict=True))
@@ -188,13 +195,12 @@ def fetch_public(name: str, folder: Path) -> None:
     console.print(f"{path} is there and has the published checksum")
 
 
-def new_network(config: NetworkConfig, class_names: tuple[str, ...], weights: str | None, seed: int) -> FCN:
+def new_network(config: NetworkConfig, class_names: tuple[str, ...], start: Weights | None, seed: int) -> FCN:
     """Build a network and fill it with whatever the weights have for it.
 
     Raises:
-        WeightsError: the weights are broken, or of other widths than the configuration's.
+        WeightsError: the weights are of other widths than the configuration's.
     """
-    start = None if weights is None else read_weights(Path(weights))
     network = ARCHITECTURES[config.architecture](
         class_names,
         widths=config.widths,
@@ -210,18 +216,26 @@ def new_network(config: NetworkConfig, class_names: tuple[str, ...], weights: st
     return network
 
 
-def network_for(weights: str, class_names: tuple[str, ...], *, seed: int = 0) -> FCN:
-    """Load a network and make sure that it speaks of the data's classes.
+def network_for(weights: Weights, class_names: tuple[str, ...], *, seed: int = 0) -> FCN:
+    """Build a file's network and make sure that it speaks of the data's classes.
 
     Raises:
-        WeightsError: the file is missing or broken, or its classes are others.
+        WeightsError: the file's classes are others.
     """
-    classes = read_weights(Path(weights))
-    names = class_names if not classes.description.get("class_names") else None
-    network = load_network(weights, class_names=names, seed=seed)
+    network = build(weights, None if weights.description.get("class_names") else class_names, seed=seed)
     if network.class_names != class_names:
         raise WeightsError(
-            f"{weights}: expected the data's classes {', '.join(class_names)}, got {', '.join(network.class_names)}"
+            f"{weights.path}: expected the data's classes {', '.join(class_names)}, got "
+            f"{', '.join(network.class_names)}; choose the data that it was trained on"
+        )
+    return network
+
+
+def classifying(network: FCN, weights: Weights) -> FCN:
+    """The network, with a warning where its classifier has learned nothing yet, so that its attention means nothing."""
+    if not network.classifies:
+        log.warning(
+            "%s: its classifier was never trained, so its attention is noise; run train-classifier", weights.path
         )
     return network
 
@@ -232,10 +246,16 @@ def _data(options: TrainSegmenter | TrainClassifier | TrainGain) -> ImageData:
     return ImageData(options.data, steps=training.steps, accumulate=training.accumulate, seed=training.seed)
 
 
-def _train(stage: Stage, data: ImageData, options: TrainSegmenter | TrainClassifier | TrainGain, title: str) -> Path:
+def _train(
+    stage: Stage,
+    data: ImageData,
+    options: TrainSegmenter | TrainClassifier | TrainGain,
+    start: Weights | None,
+    title: str,
+) -> Path:
     out = Path(options.out)
     _require_data(stage, data)
-    settle(out, _told(options), resume=options.resume)
+    settle(out, _told(options, start), resume=options.resume)
     curves, record = out / "curves.png", {"options": asdict(options)}
     skipped = is_finished(out) and options.resume
     if not skipped:
@@ -248,10 +268,10 @@ def _train(stage: Stage, data: ImageData, options: TrainSegmenter | TrainClassif
     return out
 
 
-def _told(options: TrainSegmenter | TrainClassifier | TrainGain) -> dict[str, object]:
+def _told(options: TrainSegmenter | TrainClassifier | TrainGain, start: Weights | None) -> dict[str, object]:
     """What the run's weights depend on: the options, and what is in the file that it starts from."""
     told = {name: value for name, value in asdict(options).items() if name not in ("out", "resume", "hardware")}
-    return told if options.weights is None else {**told, "weights_sha256": read_weights(Path(options.weights)).digest()}
+    return told if start is None else {**told, "weights_sha256": start.digest()}
 
 
 def _require_data(stage: Stage, data: ImageData) -> None:

@@ -96,8 +96,10 @@ class TrainingConfig:
     Args:
         steps: optimiser steps.
         optimiser: adam, adamw or sgd (with momentum 0.9).
-        learning_rate: of everything that trains, or of all but the trunk where trunk_learning_rate is given.
-        trunk_learning_rate: of the convolutions; none for the same rate as the rest.
+        learning_rate: of everything that trains and has no rate of its own.
+        trunk_learning_rate: of the trunk's convolutions; none for learning_rate.
+        classifier_learning_rate: of the classifier; none for learning_rate. In stage 2 a classifier that is not frozen
+            may learn faster than a segmenter that is already trained.
         weight_decay: L2 penalty, decoupled with adamw.
         schedule: constant; one_cycle warms up and anneals to zero; poly falls as (1 - step / steps) ** 0.9.
         accumulate: batches whose gradients make one step.
@@ -110,6 +112,7 @@ class TrainingConfig:
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = 1e-3
     trunk_learning_rate: float | None = None
+    classifier_learning_rate: float | None = None
     weight_decay: float = 0.0
     schedule: Literal["constant", "one_cycle", "poly"] = "one_cycle"
     accumulate: int = 1

@@ -84,7 +84,7 @@ def test_schedules():
     rise = [cosine(0.5 / 25, 0.5, k / peak) for k in range(10)]
     fall = [cosine(0.5, 0.5 / 25 / 1e4, (k - peak) / (50 - peak)) for k in range(10, 50)]
     assert cycle == pytest.approx(rise + fall)
-    assert rates(replace(config, schedule="one_cycle"), group=1) == pytest.approx([rate / 2 for rate in cycle])
+    assert rates(replace(config, schedule="one_cycle"), group=2) == pytest.approx([rate / 2 for rate in cycle])
 
 
 @pytest.mark.parametrize("steps", range(1, 9))
@@ -99,7 +99,7 @@ def test_one_cycle_serves_the_shortest_budgets(steps: int):
 @pytest.mark.parametrize(
     ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
 )
-def test_optimisers_hold_what_trains_the_trunk_in_a_group_of_its_own(name: str, kind: type):
+def test_optimisers_hold_what_trains_each_part_in_a_group_of_its_own(name: str, kind: type):
     network = scene_network()
     config = TrainingConfig(optimiser=name, learning_rate=0.5, trunk_learning_rate=0.1, weight_decay=0.01)
     with training_only(network, [network.trunk, network.classifier]):
@@ -107,6 +107,13 @@ def test_optimisers_hold_what_trains_the_trunk_in_a_group_of_its_own(name: str, 
     assert set(rest["params"]) == set(network.classifier.parameters())
     assert set(trunk["params"]) == set(network.trunk.parameters())
     assert [(group["lr"], group["weight_decay"]) for group in (rest, trunk)] == [(0.5, 0.01), (0.1, 0.01)]
+    with training_only(network, [network]):
+        groups = make_optimiser(network, replace(config, classifier_learning_rate=0.2)).param_groups
+    parts = [network.segmenter, network.classifier, network.trunk]
+    assert [group["lr"] for group in groups] == [0.5, 0.2, 0.1]
+    assert [set(group["params"]) for group in groups] == [
+        {p for p in part.parameters() if p.requires_grad} for part in parts
+    ]
     with training_only(network, [network.segmenter]):
         optimiser = make_optimiser(network, config)
     assert type(optimiser) is kind
@@ -152,7 +159,13 @@ def test_validation_shows_the_figures_of_an_evaluation(monkeypatch: pytest.Monke
     "wrong",
     [
         *({"steps": 0}, {"accumulate": 0}, {"validate_every": 0}, {"learning_rate": -1.0}),
-        *({"learning_rate": math.nan}, {"trunk_learning_rate": -1e-3}, {"weight_decay": -0.1}, {"clip": 0.0}),
+        *(
+            {"learning_rate": math.nan},
+            {"trunk_learning_rate": -1e-3},
+            {"classifier_learning_rate": math.inf},
+            {"weight_decay": -0.1},
+            {"clip": 0.0},
+        ),
         *({"seed": -1}, {"seed": 2**63}),
     ],
     ids=str,

@@ -109,6 +109,11 @@ def pair_targets(
     return own == (1 + classes)[:, None, None], own != VOID
 
 
+def visible(target: Bool[Tensor, "pairs height width"]) -> Bool[Tensor, " pairs"]:
+    """Which pairs a mask or box shows; a class that is only labelled has no target to compare with."""
+    return target.any(dim=2).any(dim=1)
+
+
 def weighted(
     config: ObjectiveConfig,
     classification: Float[Tensor, ""],

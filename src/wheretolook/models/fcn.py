@@ -192,6 +192,11 @@ class FCN(GuidedNetwork):
                 else:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the classifier has been trained; until then its biases are zero."""
+        return any(bool(layer.bias.any()) for layer in self.classifier.children() if isinstance(layer, nn.Linear))
+
     def forward(self, images: Float[Tensor, "batch 3 height width"], *, segment: bool = True) -> GuidedOutput:
         """Class scores and features, and the mask scores unless `segment` is False.
 

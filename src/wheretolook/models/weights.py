@@ -85,7 +85,22 @@ def load_network(
     Raises:
         WeightsError: the file is missing, broken, of another network, or has no class names and none were given.
     """
-    weights = read_weights(Path(path))
+    return build(read_weights(Path(path)), class_names, padding=padding, preprocessing=preprocessing, seed=seed)
+
+
+def build(
+    weights: Weights,
+    class_names: tuple[str, ...] | None = None,
+    *,
+    padding: Padding | None = None,
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+) -> FCN:
+    """`load_network` for a file that has been read.
+
+    Raises:
+        WeightsError: the file is of another network, or has no class names and none were given.
+    """
     if preprocessing is not None:
         weights = replace(weights, preprocessing=preprocessing)
     names = _class_names(weights, class_names)

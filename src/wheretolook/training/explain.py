@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from wheretolook.attention.maps import pair_maps, upsampled
-from wheretolook.guidance.objective import pair_targets, present_pairs
+from wheretolook.guidance.objective import pair_targets, present_pairs, visible
 from wheretolook.metrics.attention import energy_inside
 from wheretolook.modes import evaluation_mode
 from wheretolook.records import Batch, Explanation, GuidedNetwork, side_lengths
@@ -25,7 +25,7 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explan
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
         pairs = present_pairs(batch.labels & batch.annotated[:, None])
         target, valid = pair_targets(batch.masks, pairs)
-        shown = target.any(dim=2).any(dim=1)  # labelled, but without a box: there is nothing to compare with
+        shown = visible(target)
         pairs, target, valid = pairs[shown], target[shown], valid[shown]
         maps = upsampled(pair_maps(output, pairs.to(device)), side_lengths(batch.masks)).cpu()
         energies = energy_inside(maps, target, valid)

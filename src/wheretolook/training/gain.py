@@ -19,6 +19,7 @@ from wheretolook.guidance.objective import (
     pair_shares,
     pair_targets,
     present_pairs,
+    visible,
     weighted,
 )
 from wheretolook.modes import evaluation_mode
@@ -124,7 +125,7 @@ class GainStage(Stage):
         """How far attention and annotation differ, over the annotated images (eq. 7)."""
         objective = self.objective
         target, valid = pair_targets(batch.masks, pairs)
-        shown = target.any(dim=2).any(dim=1)  # a class that no mask or box shows is not annotated
+        shown = visible(target)
         maps, pairs, target, valid = maps[shown], pairs[shown], target[shown], valid[shown]
         cover = target.to(maps.dtype)
         if objective.external_resolution == "features":
