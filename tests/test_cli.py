@@ -63,9 +63,8 @@ TYPED_WRONG = [
 
 @pytest.mark.parametrize(("line", "said"), TYPED_WRONG, ids=[line for line, _ in TYPED_WRONG])
 def test_what_is_typed_wrong_is_said_in_one_line(line: str, said: str, capsys: pytest.CaptureFixture[str]):
-    command = line.split()[0].replace("demo", "run")
     found = complaint(capsys, *line.split())
-    assert found == f"{said}; see wheretolook {command} --help"
+    assert found == f"{said}; see wheretolook {line.split()[0]} --help"
 
 
 @pytest.mark.parametrize(("word", "hint"), [("trian-gain", "; did you mean 'train-gain'?"), ("xyz", "")])
@@ -80,6 +79,7 @@ IN_A_FILE = [
     ("segmenter: {stepz: 2}", "unknown option --segmenter.stepz; did you mean '--segmenter.steps'?"),
     ("control: {mining_weight: x}", "--control.mining_weight: expected float, got x"),
     ("data: {resize: x}", "--data.resize: expected int or none, got x"),
+    ("gain: {clip: none}", "--gain.clip: expected float or none, got the word none; a YAML file spells it null;"),
     ("data: /path/to/voc", "--data: expected a YAML file of options, got '/path/to/voc'"),
     ("data: 5", "--data: expected options, got 5"),
     ("data: {scenes: 3}", "--data.scenes: expected options, got 3"),

@@ -16,6 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from wheretolook.config import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
 from wheretolook.errors import ConfigError, WhereToLookError, nearest
+from wheretolook.public import PUBLIC_FILES
 from wheretolook.usage import complaint
 
 # name: (options, function in commands.py, one line of help)
@@ -26,8 +27,10 @@ COMMANDS: dict[str, tuple[type, str, str]] = {
     "train-gain": (TrainGain, "train_gain", "stage 2: fine-tune under the guided objective"),
     "evaluate": (Evaluate, "evaluate_networks", "measure segmentation, classification and attention"),
     "visualize": (Visualize, "visualize", "draw images before and after"),
+    "demo": (Recipe, "run_recipe", "run the packaged recipe on made scenes; takes the options of run"),
 }
-DEMO = "demo"  # `run` with the recipe that the package brings
+DEFAULTS = {"demo": str(files("wheretolook") / "recipes" / "demo.yaml")}  # a command's options where it is given none
+LISTS = "Values of a list are separated by spaces (--data.crop 96 128); none switches an option off."
 NUMBER = re.compile(r"-\d")  # a negative number is a value, not an option
 
 
@@ -45,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, or 2 after one line on what was wrong."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if argv[:1] == [DEMO]:
-            argv = ["run", "--config", str(files("wheretolook") / "recipes" / "demo.yaml"), *argv[1:]]
         parser = make_parser()
         if not argv:
             parser.print_help()
@@ -86,7 +87,9 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"wheretolook {version('wheretolook')}")
     commands = parser.add_subcommands(dest="command")
     for name, (options, _, about) in COMMANDS.items():
-        command = _Parser(description=options.__doc__.split("\n")[0] if options.__doc__ else about)
+        summary = options.__doc__.split("\n")[0] if options.__doc__ else about
+        defaults = [DEFAULTS[name]] if name in DEFAULTS else []
+        command = _Parser(description=f"{summary} {LISTS}", default_config_files=defaults)
         command.add_argument("--config", action="config", help="a YAML file of options; later options override it")
         command.add_class_arguments(options, as_group=False)
         commands.add_subcommand(name, command, help=about)
@@ -96,10 +99,9 @@ def make_parser() -> ArgumentParser:
     convert.add_argument("--class_names", type=list[str] | None, default=None, help="the foreground classes")
     commands.add_subcommand("convert", convert, help="write weights in another format")
     fetch = _Parser(description="Fetch public weights or data by name.")
-    fetch.add_argument("name", type=str, help="the file's name; a wrong one lists all")
+    fetch.add_argument("name", type=str, help=f"one of {', '.join(PUBLIC_FILES)}")
     fetch.add_argument("--folder", type=str, default="public", help="where to put it")
     commands.add_subcommand("fetch", fetch, help="fetch public weights or data by name")
-    commands.add_subcommand(DEMO, _Parser(), help="run the packaged recipe on made scenes; takes the options of run")
     return parser
 
 
@@ -209,6 +211,6 @@ def _line(error: Exception, argv: Sequence[str]) -> str:
     if isinstance(error, WhereToLookError):
         return text
     command = argv[0] if argv else ""
-    if command not in {*COMMANDS, "convert", "fetch", DEMO}:
-        return f"expected a command, got '{command}'{nearest(command, [*COMMANDS, 'convert', 'fetch', DEMO])}"
+    if command not in {*COMMANDS, "convert", "fetch"}:
+        return f"expected a command, got '{command}'{nearest(command, [*COMMANDS, 'convert', 'fetch'])}"
     return f"{complaint(text, argv, _kinds(command))}; see wheretolook {command} --help"

@@ -81,8 +81,11 @@ def _wrong_value(text: str, groups: list[str], kinds: Mapping[str, Any]) -> str:
     if len(groups) > 1:
         inner = inner.rpartition(OUTER)[0]
     value = VALUE.split(inner)[-1] if VALUE.search(inner) else inner
-    choices = [choice for choice in _choices(kinds[option]) if isinstance(choice, str)]
-    return f"--{option}: expected {spoken(kinds[option])}, got {value.strip('[]')}{nearest(value, choices)}"
+    kind = kinds[option]
+    if value == "none" and NoneType in get_args(kind):  # the command line's spelling, in a file
+        return f"--{option}: expected {spoken(kind)}, got the word none; a YAML file spells it null"
+    choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
+    return f"--{option}: expected {spoken(kind)}, got {value.strip('[]')}{nearest(value, choices)}"
 
 
 def _choices(kind: Any) -> list[object]:
