@@ -209,6 +209,7 @@ def new_network(config: NetworkConfig, class_names: tuple[str, ...], start: Weig
         padding=config.padding,
         preprocessing=CAFFE if start is None else start.preprocessing,
         dropout=config.dropout,
+        classifier_dropout=config.classifier_dropout,
         seed=seed,
     )
     if start is not None:

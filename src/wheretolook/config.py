@@ -79,6 +79,7 @@ class NetworkConfig:
         classifier_widths: widths of the classifier's two fully connected layers; the predecessor has 4096 4096.
         padding: caffe pads the image by 100 and crops as the original does; same pads each layer (one trunk pass).
         dropout: share of activations dropped in fc6, fc7 and the classifier while they train.
+        classifier_dropout: the same for the classifier alone; none for dropout.
     """
 
     architecture: Literal["fcn8s", "fcn16s", "fcn32s"] = "fcn8s"
@@ -87,6 +88,7 @@ class NetworkConfig:
     classifier_widths: tuple[int, int] = (4096, 4096)
     padding: Literal["same", "caffe"] = "same"
     dropout: float = 0.5
+    classifier_dropout: float | None = None
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ def test_an_npz_with_a_text_in_place_of_an_array(tmp_path):
             {"architecture": ["fcn8s"]},
             {"padding": "sane"},
             {"dropout": 2},
+            {"classifier_dropout": 2},
             {"dropout": "x"},
         ),
         *({"class_names": 3}, {"class_names": [1, 2, 3]}, {"preprocessing": 3}, {"preprocessing": None}),

@@ -67,6 +67,7 @@ def test_the_predecessors_scores_come_out():
         ({"dropout": 2.0}, "expected dropout of 0 to 1, got 2.0"),
         ({"dropout": -0.1}, "expected dropout of 0 to 1, got -0.1"),
         ({"dropout": math.nan}, "expected dropout of 0 to 1, got nan"),
+        ({"classifier_dropout": 2.0}, "expected classifier_dropout of 0 to 1, got 2.0"),
     ],
 )
 def test_sizes_that_make_no_network(wrong, says):

@@ -373,3 +373,15 @@ def test_a_run_goes_on_with_the_options_it_was_begun_with(tmp_path: Path):
     (tmp_path / "history.csv").touch()
     settle(tmp_path, {"training": {"steps": 5}}, resume=False)  # refused later, and nothing is overwritten
     settle(tmp_path, told, resume=True)
+
+
+def test_gradients_are_clipped_in_mixed_precision_too(tmp_path: Path):
+    """Lightning refuses to clip for a fused optimiser there."""
+    hardware = HardwareConfig(accelerator="cpu", precision="bf16-mixed")
+    moved = {}
+    for clip in (1e-12, None):
+        stage = guided(budget(optimiser="sgd", clip=clip))
+        before = stage.network.trunk.conv1_1.weight.detach().clone()
+        train(stage, tmp_path / str(clip), hardware=hardware)
+        moved[clip] = (stage.network.trunk.conv1_1.weight - before).abs().max()
+    assert moved[1e-12] < 1e-6 * moved[None]

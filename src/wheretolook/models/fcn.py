@@ -142,6 +142,7 @@ class FCN(GuidedNetwork):
             concerns classes and attention; `"same"` needs one pass.
         preprocessing: what `preprocessing` makes of RGB images in [0, 1] is what `forward` takes.
         dropout: share of hidden activations dropped while training.
+        classifier_dropout: the same for the classifier alone; None for `dropout`.
         seed: of the fresh weights (He initialisation; scores of the segmenter start at zero).
 
     Raises:
@@ -168,14 +169,16 @@ class FCN(GuidedNetwork):
         padding: Padding = "same",
         preprocessing: Preprocessing = CAFFE,
         dropout: float = 0.5,
+        classifier_dropout: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check(widths, segmenter_width, classifier_widths, dropout)
+        classifier_dropout = dropout if classifier_dropout is None else classifier_dropout
+        _check(widths, segmenter_width, classifier_widths, dropout, classifier_dropout)
         self.class_names, self.preprocessing, self.padding = tuple(class_names), preprocessing, padding
         self.trunk = Trunk(widths)
         self.segmenter = Segmenter(widths, segmenter_width, len(class_names), self.stride, padding, dropout)
-        self.classifier = PooledClassifier(widths[4], classifier_widths, len(class_names), dropout)
+        self.classifier = PooledClassifier(widths[4], classifier_widths, len(class_names), classifier_dropout)
         self.reset_parameters(seed)
 
     def reset_parameters(self, seed: int, part: str = "") -> None:
@@ -219,13 +222,20 @@ class FCN(GuidedNetwork):
         return output._replace(mask_scores=self.segmenter(pools, size))
 
 
-def _check(widths: tuple[int, ...], segmenter_width: int, classifier_widths: tuple[int, ...], dropout: float) -> None:
+def _check(
+    widths: tuple[int, ...],
+    segmenter_width: int,
+    classifier_widths: tuple[int, ...],
+    dropout: float,
+    classifier_dropout: float,
+) -> None:
     named = {"widths": widths, "segmenter_width": (segmenter_width,), "classifier_widths": classifier_widths}
     for name, given in named.items():
         if min(given) < 1:
             raise ConfigError(f"expected {name} of at least 1, got {' '.join(map(str, given))}")
-    if not 0 <= dropout <= 1:
-        raise ConfigError(f"expected dropout of 0 to 1, got {dropout}")
+    for name, share in {"dropout": dropout, "classifier_dropout": classifier_dropout}.items():
+        if not 0 <= share <= 1:
+            raise ConfigError(f"expected {name} of 0 to 1, got {share}")
 
 
 class FCN8s(FCN):

@@ -111,6 +111,7 @@ def build(
         padding=padding or weights.description.get("padding", default_padding),
         preprocessing=weights.preprocessing,
         dropout=weights.description.get("dropout", 0.5),
+        classifier_dropout=weights.description.get("classifier_dropout"),
         seed=seed,
     )
     fill(network, weights)
@@ -224,7 +225,8 @@ def describe(network: FCN) -> dict[str, Any]:
         "architecture": f"fcn{network.stride}s",
         "class_names": list(network.class_names),
         "padding": network.padding,
-        "dropout": network.classifier.dropout.p,
+        "dropout": network.segmenter.dropout.p,
+        "classifier_dropout": network.classifier.dropout.p,
         "preprocessing": asdict(network.preprocessing),
     }
 
@@ -260,6 +262,7 @@ def _description(text: str) -> tuple[dict[str, Any], Preprocessing]:
         description["architecture"] in ARCHITECTURES
         and description["padding"] in get_args(Padding)
         and 0 <= description["dropout"] <= 1
+        and 0 <= description.get("classifier_dropout", 0) <= 1
         and all(isinstance(name, str) for name in description["class_names"])
         and values["channels"] in ("RGB", "BGR")
     )

@@ -101,7 +101,11 @@ class Stage(L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of what trains, with its schedule."""
         config = self.budget
-        optimiser = make_optimiser(self.network, config, fused=self.trainer.precision != "16-mixed")
+        # in mixed precision Lightning refuses to clip for a fused optimiser; 16-mixed has its scaler besides
+        plain = self.trainer.precision == "16-mixed" or (
+            self.trainer.precision == "bf16-mixed" and config.clip is not None
+        )
+        optimiser = make_optimiser(self.network, config, fused=not plain)
         schedule = make_schedule(optimiser, config)
         if schedule is None:
             return optimiser
