@@ -129,7 +129,7 @@ def test_pictures_compare_two_networks(mission: Path):
     runs = mission / "runs"
     both = ["visualize", "--before", str(runs / "control"), "--after", str(runs / "guided")]
     assert main([*both, *SERVED, "--rule=largest_gain", "--count=1", "--out=pictures"]) == 0
-    names = sorted(path.name for path in Path("pictures").iterdir())
+    names = sorted(path.name for path in Path("pictures").glob("*.png"))
     assert len(names) == 2 and names[1] == "contact_sheet.png"
     assert re.fullmatch(rf"01_val_0000\d_({'|'.join(CLASSES)})\.png", names[0])
 
@@ -163,17 +163,77 @@ def odd() -> list[str]:
 
 def test_pictures_have_names_that_files_can_have(odd: list[str]):
     assert main(["visualize", *odd, "--data.split=all"]) == 0
-    names = {path.name[3:] for path in Path("drawn").iterdir()}
+    names = {path.name[3:] for path in Path("drawn").glob("*.png")}
     assert names == {"a_a_b.png", "b_c_d.png", "c_e.png", "tact_sheet.png"}
+    listed = json.loads(Path("drawn/pictures.json").read_text())
+    assert [(row["picture"], row["image"], row["class"]) for row in listed] == [
+        (f"{number:02d}_{image}_{re.sub('[/ ]', '_', name)}.png", image, name)
+        for number, (image, name) in enumerate(zip("abc", ("a/b", "c d", "e"), strict=True), start=1)
+    ]
+    assert all(0 <= row["energy_before"] == row["energy_after"] <= 1 for row in listed)  # one network twice
 
 
 def test_pictures_of_an_earlier_choice_are_removed_and_nothing_else(odd: list[str]):
-    write_lines(Path("drawn/01_notes.txt"), "mine")
-    Path("drawn/mine.png").write_bytes(b"")
+    mine = {"01_notes.txt", "mine.png", "2007_000032.png", "01_a_e.png"}
+    for name in mine:
+        write_lines(Path("drawn") / name, "mine")
+    write_lines(Path("precious.png"), "mine")
+    write_lines(Path("drawn/pictures.json"), '[{"picture": "../precious.png"}]')  # a list that someone has forged
     for count, expected in ((3, 3), (1, 1)):
         assert main(["visualize", *odd, "--data.split=all", f"--count={count}"]) == 0
-        assert len(list(Path("drawn").glob("0?_*.png"))) == expected
-    assert {"01_notes.txt", "mine.png", "contact_sheet.png"} < {path.name for path in Path("drawn").iterdir()}
+        assert len({path.name for path in Path("drawn").glob("0?_*.png")} - mine) == expected
+    assert {*mine, "contact_sheet.png"} < {path.name for path in Path("drawn").iterdir()}
+    assert Path("precious.png").exists()
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_is_begun_anew(capsys: pytest.CaptureFixture[str]):
+    """The remedy that the message names must work in the same folder."""
+    write_voc(Path("voc"), ("a", "b", "c"), height=40, width=36)
+    Image.fromarray(np.zeros((40, 44, 3), np.uint8)).save("voc/JPEGImages/a.jpg")
+    Image.fromarray(np.ones((40, 44), np.uint8)).save("voc/SegmentationClass/a.png")
+    options = ["--data.root=voc", "--data.batch_size=2", "--out=run", "--training.steps=1"]
+    options += ["--network.widths", *"48888", "--network.segmenter_width=8", "--network.classifier_widths", *"88"]
+    said = complaint(capsys, "train-segmenter", *options, "--hardware.accelerator=cpu")
+    assert said.endswith("set crop, or batch_size 1")
+    assert main(["train-segmenter", *options, "--hardware.accelerator=cpu", "--data.crop", "32", "32"]) == 0
+
+
+def test_stage_0_goes_on_with_a_whole_network_as_it_is(capsys: pytest.CaptureFixture[str]):
+    """Padding and dropout are the file's; classes in another order are refused, not mixed up."""
+    save_network(FCN8s(CLASSES, **NARROW, padding="caffe", dropout=0.1), "whole.safetensors")
+    still = ["--training.steps=1", "--training.learning_rate=0", "--training.trunk_learning_rate=0"]
+    assert main(["train-segmenter", "--weights=whole.safetensors", "--out=run", *SERVED, *still]) == 0
+    before, after = load_network("whole.safetensors"), load_network("run")
+    assert (after.padding, after.segmenter.dropout.p) == ("caffe", 0.1)
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+    save_network(FCN8s(CLASSES[::-1], **NARROW), "turned.safetensors")
+    said = complaint(capsys, "train-segmenter", "--weights=turned.safetensors", "--out=other", *SERVED)
+    assert said.startswith(f"turned.safetensors: expected the data's classes {', '.join(CLASSES)}, got")
+
+
+def test_stage_0_may_be_told_to_pad_otherwise():
+    save_network(FCN8s(CLASSES, **NARROW, padding="caffe"), "whole.safetensors")
+    still = ["--training.steps=1", "--training.learning_rate=0", "--training.trunk_learning_rate=0"]
+    options = ["--network.padding=same", "--network.widths", *"48888", "--network.segmenter_width=16"]
+    options += ["--network.classifier_widths", "16", "16"]
+    assert main(["train-segmenter", "--weights=whole.safetensors", "--out=run", *SERVED, *still, *options]) == 0
+    assert load_network("run").padding == "same"
+
+
+def test_a_vgg16_with_other_fully_connected_widths_gives_its_trunk(caplog: pytest.LogCaptureFixture):
+    narrow = FCN8s(CLASSES, **NARROW)
+    arrays = {
+        f"{name.split('.')[1]}/{'W' if name.endswith('weight') else 'b'}": value.numpy()
+        for name, value in narrow.state_dict().items()
+        if name.startswith("trunk.") or ".fc6." in name
+    }
+    np.savez("vgg16.npz", **arrays)
+    options = ["--network.widths", *"48888", "--network.segmenter_width=4", "--network.classifier_widths", *"88"]
+    still = ["--training.steps=1", "--training.learning_rate=0", "--training.trunk_learning_rate=0"]
+    assert main(["train-segmenter", "--weights=vgg16.npz", "--out=run", *SERVED, *still, *options]) == 0
+    trunk = load_network("run").trunk.state_dict()
+    assert all(torch.equal(value, trunk[name]) for name, value in narrow.trunk.state_dict().items())
+    assert "not used: segmenter.fc6" in caplog.text
 
 
 def test_nothing_to_draw_is_said(odd: list[str], capsys: pytest.CaptureFixture[str]):
@@ -189,11 +249,16 @@ def test_nothing_to_draw_is_said(odd: list[str], capsys: pytest.CaptureFixture[s
 def test_weights_survive_the_predecessors_format(mission: Path):
     runs = mission / "runs"
     assert main(["convert", str(runs / "guided"), "there.npz"]) == 0
-    assert main(["convert", "there.npz", "back.safetensors", "--class_names", *CLASSES]) == 0
+    assert main(["convert", "there.npz", "back.safetensors"]) == 0
     with np.load("there.npz") as arrays:
         assert arrays["conv1_1/W"].shape == (4, 3, 3, 3) and arrays["score_cl/b"].shape == (3,)
     original, returned = load_network(runs / "guided"), load_network("back.safetensors")
     assert returned.class_names == original.class_names == CLASSES
+    images = torch.rand(1, 3, 40, 36)
+    scores, expected = (
+        network(network.preprocessing(images)).mask_scores for network in (returned, original)
+    )  # the arrays, and the padding and the preprocessing that they are good for
+    assert torch.equal(scores, expected)
     for name, value in original.state_dict().items():
         torch.testing.assert_close(returned.state_dict()[name], value, rtol=0, atol=0)
 

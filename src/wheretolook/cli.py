@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from wheretolook.config import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
 from wheretolook.errors import ConfigError, WhereToLookError, nearest
 from wheretolook.public import PUBLIC_FILES
-from wheretolook.usage import complaint
+from wheretolook.usage import complaint, word_none
 
 # name: (options, function in commands.py, one line of help)
 COMMANDS: dict[str, tuple[type, str, str]] = {
@@ -31,7 +32,7 @@ COMMANDS: dict[str, tuple[type, str, str]] = {
 }
 DEFAULTS = {"demo": str(files("wheretolook") / "recipes" / "demo.yaml")}  # a command's options where it is given none
 LISTS = "Values of a list are separated by spaces (--data.crop 96 128); none switches an option off."
-NUMBER = re.compile(r"-\d")  # a negative number is a value, not an option
+NUMBER = re.compile(r"-\.?\d")  # a negative number is a value, not an option
 
 
 Options = TypeVar("Options")
@@ -141,8 +142,7 @@ def _spelled(token: str, values: list[str], kind: Any) -> list[str]:
         return [f"{token}=null"]
     if _is_list(kind) and values and not values[0].startswith("["):
         strings = str in get_args(kind) or list[str] in get_args(kind)
-        items = values if strings else [json.loads(value) if _is_number(value) else value for value in values]
-        return [f"{token}={json.dumps(items)}"]
+        return [f"{token}={json.dumps(values if strings else [_number(value) for value in values])}"]
     return [token, *values]
 
 
@@ -173,8 +173,12 @@ def _is_list(kind: Any) -> bool:
     return any(get_origin(candidate) in (list, tuple) for candidate in (kind, *get_args(kind)))
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d*)?([eE][-+]?\d+)?", text) is not None
+def _number(text: str) -> int | float | str:
+    """The number that a word spells; the word itself, for the parser to refuse, where it spells none."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _run(parser: ArgumentParser, options: Namespace) -> None:
@@ -198,9 +202,11 @@ def _options(kind: type[Options], parser: ArgumentParser, parsed: Namespace) -> 
     Where a file gives a group of options a plain value, the parser would take the defaults and say nothing.
     """
     given = parsed[parsed.command]
-    for name, group in _fields(kind):
-        if dataclasses.is_dataclass(group) and not isinstance(given.get(name), Namespace):
+    for name, field in _fields(kind):
+        if dataclasses.is_dataclass(field) and not isinstance(given.get(name), Namespace):
             raise ConfigError(f"--{name}: expected options, got {given.get(name)}")
+        if given.get(name) == "none" and NoneType in get_args(field):  # the command line's spelling, in a file
+            raise ConfigError(f"--{name}: {word_none(field)}")
     chosen = parser.instantiate(parsed)[parsed.command]
     return kind(**{name: chosen[name] for name in get_type_hints(kind)})
 

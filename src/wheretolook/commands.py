@@ -1,5 +1,6 @@
 """What each command does, from options to objects: one function a command, called once the options are checked."""
 
+import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -42,7 +43,7 @@ from wheretolook.training.stage import Stage, check_budget
 
 console = Console()
 log = logging.getLogger("wheretolook")
-PICTURE = re.compile(r"\d{2,}_.*\.png")
+PICTURES_FILE = "pictures.json"
 UNSAFE = re.compile(r"[^\w.-]")  # in a file's name
 
 
@@ -89,7 +90,7 @@ def evaluate_networks(options: Evaluate) -> list[Figures]:
 
 
 def visualize(options: Visualize) -> Path:
-    """Draw chosen comparisons, one PNG each and one contact sheet, whose path is returned."""
+    """Draw chosen comparisons, one PNG each, their list, and one contact sheet, whose path is returned."""
     check_count(options.count)
     dataset, out = open_dataset(options.data, options.data.split), Path(options.out)
     device = _device(options.accelerator)
@@ -101,16 +102,33 @@ def visualize(options: Visualize) -> Path:
     chosen = choose(pairs, options.rule, options.count, options.seed)
     if not chosen:
         raise DataError(f"{options.data.split}: expected an image with a mask or boxes to draw, got none")
-    remove(path for path in out.glob("*.png") if PICTURE.fullmatch(path.name))  # those of an earlier choice
-    for number, comparison in enumerate(chosen, start=1):
-        shown = comparison.before
-        name = f"{number:02d}_{Path(shown.name).name}_{dataset.class_names[shown.class_index]}"
-        comparison_picture(comparison, dataset.class_names, out / f"{re.sub(UNSAFE, '_', name)}.png")
+    remove(path for path in _drawn_before(out) if path.is_file())
+    rows = [_row(number, comparison, dataset.class_names) for number, comparison in enumerate(chosen, start=1)]
+    write_json(out / PICTURES_FILE, rows)  # first, so that pictures of a call that is cut off are known as well
+    for row, comparison in zip(rows, chosen, strict=True):
+        comparison_picture(comparison, dataset.class_names, out / str(row["picture"]))
     rule = options.rule.replace("_", " ") + (f", seed {options.seed}" if options.rule == "random" else "")
     sheet = out / "contact_sheet.png"
     contact_sheet(chosen, dataset.class_names, sheet, rule=rule)
     console.print(f"{len(chosen)} comparisons and {sheet}")
     return sheet
+
+
+def _row(number: int, comparison: Comparison, class_names: tuple[str, ...]) -> dict[str, object]:
+    """What the list of pictures says of one of them."""
+    before, name = comparison.before, class_names[comparison.before.class_index]
+    picture = re.sub(UNSAFE, "_", f"{number:02d}_{Path(before.name).name}_{name}") + ".png"
+    energies = {"energy_before": before.energy_inside, "energy_after": comparison.after.energy_inside}
+    return {"picture": picture, "image": before.name, "class": name, **energies}
+
+
+def _drawn_before(out: Path) -> list[Path]:
+    """The pictures that an earlier call has listed: its own, and no one else's."""
+    try:
+        rows = json.loads((out / PICTURES_FILE).read_text(encoding="utf-8"))
+        return [out / Path(row["picture"]).name for row in rows]
+    except (OSError, ValueError, TypeError, KeyError):  # no list, or not ours: then nothing in it is ours either
+        return []
 
 
 def leads() -> bool:
@@ -198,22 +216,27 @@ def fetch_public(name: str, folder: Path) -> None:
 def new_network(config: NetworkConfig, class_names: tuple[str, ...], start: Weights | None, seed: int) -> FCN:
     """Build a network and fill it with whatever the weights have for it.
 
+    A whole network in the weights is built as they say unless the configuration says otherwise.
+
     Raises:
-        WeightsError: the weights are of other widths than the configuration's.
+        WeightsError: the weights are of other widths than the configuration's, or of other classes.
     """
+    if start is not None and start.segments and config == NetworkConfig():
+        return network_for(start, class_names, seed=seed)
     network = ARCHITECTURES[config.architecture](
         class_names,
         widths=config.widths,
         segmenter_width=config.segmenter_width,
         classifier_widths=config.classifier_widths,
-        padding=config.padding,
+        padding=config.padding or ("same" if start is None else start.padding),
         preprocessing=CAFFE if start is None else start.preprocessing,
         dropout=config.dropout,
         classifier_dropout=config.classifier_dropout,
         seed=seed,
     )
     if start is not None:
-        fill(network, start)
+        require_classes(start, class_names)
+        fill(network, start if start.segments else start.fitting(network, "segmenter."))
     return network
 
 
@@ -223,13 +246,22 @@ def network_for(weights: Weights, class_names: tuple[str, ...], *, seed: int = 0
     Raises:
         WeightsError: the file's classes are others.
     """
-    network = build(weights, None if weights.description.get("class_names") else class_names, seed=seed)
-    if network.class_names != class_names:
+    require_classes(weights, class_names)
+    return build(weights, class_names, seed=seed)
+
+
+def require_classes(weights: Weights, class_names: tuple[str, ...]) -> None:
+    """Make sure that a file that names its classes names the data's, in the same order.
+
+    Raises:
+        WeightsError: it names others.
+    """
+    named = tuple(weights.description.get("class_names", class_names))
+    if named != class_names:
         raise WeightsError(
-            f"{weights.path}: expected the data's classes {', '.join(class_names)}, got "
-            f"{', '.join(network.class_names)}; choose the data that it was trained on"
+            f"{weights.path}: expected the data's classes {', '.join(class_names)}, got {', '.join(named)}; choose the "
+            "data that it was trained on"
         )
-    return network
 
 
 def classifying(network: FCN, weights: Weights) -> FCN:
@@ -272,6 +304,8 @@ def _train(
 def _told(options: TrainSegmenter | TrainClassifier | TrainGain, start: Weights | None) -> dict[str, object]:
     """What the run's weights depend on: the options, and what is in the file that it starts from."""
     told = {name: value for name, value in asdict(options).items() if name not in ("out", "resume", "hardware")}
+    hardware = options.hardware
+    told |= {"processes": hardware.devices * hardware.nodes, "precision": hardware.precision}
     return told if start is None else {**told, "weights_sha256": start.digest()}
 
 

@@ -77,7 +77,8 @@ class NetworkConfig:
         widths: channels of the five blocks of the trunk; VGG16 has 64 128 256 512 512.
         segmenter_width: channels of fc6 and fc7; the original has 4096.
         classifier_widths: widths of the classifier's two fully connected layers; the predecessor has 4096 4096.
-        padding: caffe pads the image by 100 and crops as the original does; same pads each layer (one trunk pass).
+        padding: caffe pads the image by 100 and crops as the original does; same pads each layer (one trunk pass); none
+            for what the weights are made for, and same where nothing is known.
         dropout: share of activations dropped in fc6, fc7 and the classifier while they train.
         classifier_dropout: the same for the classifier alone; none for dropout.
     """
@@ -86,7 +87,7 @@ class NetworkConfig:
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
     segmenter_width: int = 4096
     classifier_widths: tuple[int, int] = (4096, 4096)
-    padding: Literal["same", "caffe"] = "same"
+    padding: Literal["same", "caffe"] | None = None
     dropout: float = 0.5
     classifier_dropout: float | None = None
 
@@ -190,6 +191,14 @@ def _validation_data() -> DataConfig:
     return DataConfig(split="val")
 
 
+def _segmenter_training() -> TrainingConfig:
+    return TrainingConfig(learning_rate=3e-4, trunk_learning_rate=1e-4)  # more than that erases a pretrained trunk
+
+
+def _gain_training() -> TrainingConfig:
+    return TrainingConfig(learning_rate=1e-4, trunk_learning_rate=3e-5, classifier_learning_rate=1e-3)
+
+
 @dataclass(frozen=True)
 class TrainSegmenter:
     """Stage 0: train trunk and segmenter on masks, where no trained segmenter is at hand.
@@ -199,7 +208,7 @@ class TrainSegmenter:
         out: the run's folder.
         resume: go on with the unfinished run in that folder.
         data: the images.
-        network: the network to build.
+        network: the network to build; a whole network in weights stays as it is where none of this is given.
         training: budget and optimiser.
         hardware: what to run on.
     """
@@ -209,7 +218,7 @@ class TrainSegmenter:
     resume: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: TrainingConfig = field(default_factory=_segmenter_training)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
 
@@ -255,7 +264,7 @@ class TrainGain:
     resume: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: TrainingConfig = field(default_factory=_gain_training)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
 
@@ -332,5 +341,5 @@ class Recipe:
     classifier: TrainingConfig = field(default_factory=TrainingConfig)
     control: ObjectiveConfig | None = None
     guided: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    gain: TrainingConfig = field(default_factory=TrainingConfig)
+    gain: TrainingConfig = field(default_factory=_gain_training)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)

@@ -1,6 +1,7 @@
 """Public weights and data that users have or fetch: names, addresses, checksums; and fetching them by name."""
 
 import hashlib
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -121,7 +122,7 @@ def fetch(
     with replacing(path) as temporary:
         try:
             _download(known.address, temporary, progress)
-        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             why = " ".join(str(getattr(error, "reason", error)).split())  # a server may answer in several lines
             raise DataError(f"cannot fetch {name} ({why}); {by_hand}") from error
         if (digest := _checksum(temporary)) != known.md5:

@@ -65,6 +65,16 @@ def spoken(kind: Any) -> str:
     return {bool: "true or false", NoneType: "none"}.get(kind, getattr(kind, "__name__", str(kind)))
 
 
+def word_none(kind: Any) -> str:
+    """What to say of the word none in a file.
+
+    Example:
+        >>> word_none(int | None)
+        'expected int or none, got the word none; a YAML file spells it null'
+    """
+    return f"expected {spoken(kind)}, got the word none; a YAML file spells it null"
+
+
 def _unknown(name: str, kinds: Mapping[str, Any]) -> str:
     return f"unknown option --{name}{nearest(f'--{name}', [f'--{known}' for known in kinds])}"
 
@@ -83,7 +93,7 @@ def _wrong_value(text: str, groups: list[str], kinds: Mapping[str, Any]) -> str:
     value = VALUE.split(inner)[-1] if VALUE.search(inner) else inner
     kind = kinds[option]
     if value == "none" and NoneType in get_args(kind):  # the command line's spelling, in a file
-        return f"--{option}: expected {spoken(kind)}, got the word none; a YAML file spells it null"
+        return f"--{option}: {word_none(kind)}"
     choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
     return f"--{option}: expected {spoken(kind)}, got {value.strip('[]')}{nearest(value, choices)}"
 

@@ -102,11 +102,12 @@ def test_cut_by_name_is_complete_disjoint_and_stable(tmp_path):
 
 
 def test_split_files_end_the_cut_by_name(folder):
-    write_lines(folder / "val.txt", "plain")
+    write_lines(folder / "splits/val.txt", "plain")
+    write_lines(folder / "notes.txt", "what is in the root is no split")
     assert open_folder(folder, "val").names == ("plain",)
     with pytest.raises(DataError, match=r"no split 'vall'; did you mean 'val'\?; available: train, val"):
         open_folder(folder, "vall")
-    (folder / "val.txt").unlink()
+    (folder / "splits/val.txt").unlink()
     with pytest.raises(DataError, match="no split 'val'; available: train"):
         open_folder(folder, "val")
 
@@ -155,12 +156,25 @@ def test_an_all_void_mask_says_nothing_and_the_labels_stay(folder):
     found = samples(folder)["masked"]
     assert found.labels.nonzero().flatten().tolist() == [1]  # the table's dog
     assert not found.segmented and not found.annotated
+    write_lines(folder / "labels.csv", "image,classes", "plain,owl", "empty,")
+    with pytest.raises(DataError, match=r"masked\.png says nothing"):
+        samples(folder)
+
+
+def test_an_automatic_cut_leaves_out_what_a_written_split_names(tmp_path):
+    names = [f"image{index}" for index in range(20)]
+    for index, name in enumerate(names):
+        write_image(tmp_path / "images" / f"{name}.png", seed=index)
+    write_lines(tmp_path / "labels.csv", "image,classes", *(f"{name},cat" for name in names))
+    write_lines(tmp_path / "splits/test.txt", *names[:5])
+    splits = [set(open_folder(tmp_path, split).names) for split in ("train", "val", "test")]
+    assert all(splits) and set.union(*splits) == set(names) and sum(map(len, splits)) == len(names)
 
 
 def test_a_folder_knows_what_it_can_teach(tmp_path):
     write_image(tmp_path / "images" / "a.jpg")
     write_lines(tmp_path / "labels.csv", "image,classes", "a,cat")
-    write_lines(tmp_path / "all.txt", "a")
+    write_lines(tmp_path / "splits/all.txt", "a")
     assert not open_folder(tmp_path, "all").has_annotations
     write_lines(tmp_path / "boxes.csv", "image,class,left,top,right,bottom", "a,cat,1,1,5,5")
     boxed = open_folder(tmp_path, "all")

@@ -52,12 +52,15 @@ def test_classes_file_replaces_vocs_and_loses_its_background(tmp_path):
         open_voc(tmp_path, "val")[0]
 
 
-def test_all_void_and_empty_masks_are_annotations(tmp_path):
+def test_a_mask_of_background_is_an_annotation_and_one_of_void_is_refused(tmp_path):
+    """Taken for an image without objects, an all-void mask would teach that none are there."""
     write_voc(tmp_path)
-    for name, value in (("a", 255), ("b", 0)):
-        write_mask(tmp_path / f"SegmentationClass/{name}.png", np.full((12, 16), value))
-    for sample in (open_voc(tmp_path, "train")[index] for index in range(2)):
-        assert sample.segmented and sample.annotated and not sample.labels.any()
+    write_mask(tmp_path / "SegmentationClass/a.png", np.zeros((12, 16)))
+    sample = open_voc(tmp_path, "train")[0]
+    assert sample.segmented and sample.annotated and not sample.labels.any()
+    write_mask(tmp_path / "SegmentationClass/b.png", np.full((12, 16), 255))
+    with pytest.raises(DataError, match=r"b\.png says nothing: expected a pixel that is not void \(255\); mend it"):
+        open_voc(tmp_path, "train")[1]
 
 
 def test_missing_split_names_the_nearest_and_all(tmp_path):

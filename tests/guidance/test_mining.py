@@ -105,7 +105,7 @@ class Work(nn.Module):
         found = torch.tanh(seen @ self.matrix.T) + self.frozen
         return (found - self.targets[part]).square().sum()
 
-    def in_chunks(self, chunk: int, **options: bool) -> Tensor:
+    def in_chunks(self, chunk: int, **options: float) -> Tensor:
         return sum_in_chunks(self, lambda run, masks, part: run(masks, part), self.masks, chunk, **options)
 
     def gradients(self, value: Tensor) -> list[Tensor | None]:
@@ -157,6 +157,27 @@ def test_the_network_can_be_left_out():
     ours = work.gradients(work.in_chunks(2, train_network=False))
     expected = work.gradients(work(work.masks, slice(0, None)))
     same(ours, [expected[0], *[None] * (len(ours) - 1)])
+
+
+def test_a_scale_saves_gradients_that_half_precision_would_lose():
+    """The weight's gradient is 1e-8 through a half-precision cast, whose smallest number is 6e-8."""
+    linear = nn.Linear(1, 1, bias=False)
+    found = {}
+    for scale in (1.0, 65536.0):
+
+        def loss(run: Run, masks: Tensor, part: slice) -> Tensor:
+            return 1e-8 * run(masks).half().float().sum()
+
+        total = sum_in_chunks(linear, loss, torch.ones(2, 1, 1), 1, scale=scale)
+        (found[scale],) = torch.autograd.grad(total, linear.weight)
+    assert found[1.0].item() == 0
+    torch.testing.assert_close(found[65536.0], torch.tensor([[2e-8]]), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("scale", [65536.0, 0.1])
+def test_the_scale_is_not_in_the_gradients(scale):
+    work = Work()
+    same(work.gradients(work.in_chunks(2, scale=scale)), work.gradients(work(work.masks, slice(0, None))))
 
 
 def test_without_gradients_it_is_a_mere_sum():

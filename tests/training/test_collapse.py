@@ -1,8 +1,13 @@
 import logging
 
 import pytest
+import torch
 
+from wheretolook.config import ObjectiveConfig, TrainingConfig
 from wheretolook.training.collapse import PATIENCE, CollapseWatch
+from wheretolook.training.gain import GainStage
+
+from .made import made_batch, made_network
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, steps: list[tuple[float | None, float]]) -> list[str]:
@@ -32,3 +37,19 @@ def test_falling_recall_is_named_and_rising_recall_is_not(caplog: pytest.LogCapt
 def test_a_broken_streak_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     almost = [(0.0, 0.9)] * (PATIENCE - 1) + [(0.3, 0.9)]
     assert not warnings_of(caplog, almost * 3)
+
+
+@pytest.mark.parametrize("objective", [ObjectiveConfig(), ObjectiveConfig(mask_slope=8.0, mask_threshold=0.25)])
+def test_maps_that_cover_nothing_or_everything_are_seen(objective: ObjectiveConfig, caplog: pytest.LogCaptureFixture):
+    """Maps as a network would give them, through the soft masks of stage 2, whatever their slope and threshold."""
+    batch = made_batch()
+    nothing, one_hole, half = torch.zeros(2, 8, 8), torch.ones(2, 8, 8), torch.ones(2, 8, 8)
+    one_hole[:, 0, 0] = 0.0
+    half[:, :, :4] = 0.0
+    for maps, said in ((nothing, "cover nothing"), (one_hole, "cover everything"), (half, None)):
+        caplog.clear()
+        stage = GainStage(made_network(), TrainingConfig(), objective)
+        with caplog.at_level(logging.WARNING, "wheretolook"):
+            for _ in range(PATIENCE):
+                stage.watch(stage.network(batch.images), batch, maps)
+        assert [said in record.getMessage() for record in caplog.records] == ([True] if said else [])

@@ -243,7 +243,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_images(tmp_p
         run_stage(stage, Broken(order[2][0], steps=4), tmp_path, hardware=CPU)
     names = ", ".join(f"train_{index:05d}" for index in order[2])
     message = str(caught.value)
-    assert f"at step 2, images {names}:" in message
+    assert f"at step 2, images {names};" in message
     assert "total nan" in message and "\n" not in message
     assert all(torch.isfinite(value).all() for value in stage.network.state_dict().values())
     assert all(parameter.requires_grad for parameter in stage.network.classifier.parameters())
@@ -269,7 +269,9 @@ def test_gradients_that_are_not_finite_stop_the_run_before_they_reach_the_weight
 
     monkeypatch.setattr(stage, "terms", steep)
     before = {name: value.clone() for name, value in stage.network.state_dict().items()}
-    with pytest.raises(TrainingError, match=r"finite gradients, got NaN or infinity at step 0.*learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"finite gradients, got NaN or infinity at step 0, images train_0.*learning rate"
+    ):
         train(stage, tmp_path)
     assert not changed(stage.network, before)
     assert not is_finished(tmp_path)
@@ -364,13 +366,15 @@ def test_hardware_that_is_not_there_is_told(hardware: HardwareConfig, named: str
 
 def test_a_run_goes_on_with_the_options_it_was_begun_with(tmp_path: Path):
     told = {"training": {"steps": 4}, "data": {"crop": (32, 32)}}
-    settle(tmp_path, told, resume=True)
+    settle(tmp_path, {"training": {"steps": 9}}, resume=False)
+    settle(tmp_path, told, resume=True)  # the run before left no checkpoint: there is nothing to go on with
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/last.ckpt").touch()
     settle(tmp_path, told, resume=True)
     with pytest.raises(ConfigError, match=r"training\.steps 4, got 5"):
         settle(tmp_path, {**told, "training": {"steps": 5}}, resume=True)
     with pytest.raises(ConfigError, match=r"weights_sha256 None, got other"):
         settle(tmp_path, {**told, "weights_sha256": "other"}, resume=True)
-    (tmp_path / "history.csv").touch()
     settle(tmp_path, {"training": {"steps": 5}}, resume=False)  # refused later, and nothing is overwritten
     settle(tmp_path, told, resume=True)
 

@@ -34,6 +34,8 @@ def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> I
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
     if layout == "scenes" or config.root is None:
+        if config.resize is not None:
+            raise ConfigError("made scenes are not resized; give scenes.size in place of resize")
         return Scenes(config.scenes, split)
     if layout == "folder":
         return open_folder(Path(config.root), split, config.resize)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from wheretolook.data.dataset import ImageDataset, files_by_name, read_class_names, read_split, require
-from wheretolook.data.images import image_size, index_mask, mask_labels, read_image, read_mask
+from wheretolook.data.images import all_void, image_size, index_mask, mask_labels, read_image, read_mask
 from wheretolook.errors import DataError, nearest, reason
 from wheretolook.records import VOID, Sample
 
@@ -74,6 +74,8 @@ class LabelledImages(ImageDataset):
         entry = self.entries[index]
         image, mask = read_image(entry.image, self.resize), self._mask(entry)
         segmented = entry.mask is not None and bool((mask != VOID).any())  # an all-void mask says nothing
+        if entry.mask is not None and not (segmented or entry.class_indices):
+            raise all_void(entry.mask)
         labels = mask_labels(mask, len(self.class_names)) if segmented else self._labels(entry)
         boxed = entry.mask is None and bool(entry.boxes)
         return Sample(image, mask, labels, segmented or boxed, segmented, entry.name)
@@ -113,8 +115,8 @@ def open_folder(root: Path, split: str, resize: int | None = None) -> LabelledIm
     Args:
         root: holds `images/`; `labels.csv` (image, classes), `masks/` (PNG) and `boxes.csv` (image, class, left, top,
             right, bottom), each where there is one; `classes.txt`, which masks need; and its splits as
-            `splits/NAME.txt` or `NAME.txt`. Without those, "train" and "val" are four images in five and the fifth,
-            drawn by their names.
+            `splits/NAME.txt`. Where neither "train" nor "val" is written down, they are four in five and the fifth,
+            drawn by their names, of the images that no split names.
         split: a name, or the path of a file of names.
         resize: length of the longer side in pixels; None keeps each image's size.
 
@@ -226,15 +228,20 @@ def _image_name(written: str, images: Mapping[str, Path], where: str) -> str:
 
 
 def _split_names(root: Path, split: str, images: Mapping[str, Path]) -> tuple[str, ...]:
-    known = files_by_name(root, (".txt",)) | files_by_name(root / "splits", (".txt",))
-    known.pop("classes", None)
+    known = files_by_name(root / "splits", (".txt",))
     if split in ("train", "val") and not {"train", "val"} & set(known):
-        names = tuple(name for name in images if _validates(name) == (split == "val"))
+        held_out = {name for other in known for name in _named(root, other, known, images)}
+        names = tuple(name for name in images if name not in held_out and _validates(name) == (split == "val"))
         if not names:
             raise DataError(
                 f"split '{split}' of {root} is empty ({len(images)} images in all); write splits/{split}.txt"
             )
         return names
+    return _named(root, split, known, images)
+
+
+def _named(root: Path, split: str, known: Mapping[str, Path], images: Mapping[str, Path]) -> tuple[str, ...]:
+    """The images that a split's file names, with their suffixes or without."""
     written = read_split(split, known)
     suffixless = tuple(
         Path(name).stem if Path(name).stem in images and name not in images else name for name in written

@@ -135,6 +135,11 @@ def index_mask(
     return torch.from_numpy(np.array(image, dtype=np.int64))
 
 
+def all_void(path: Path) -> DataError:
+    """What to say of a mask without a pixel that counts, where nothing else tells of its image."""
+    return DataError(f"mask {path} says nothing: expected a pixel that is not void ({VOID}); mend it or leave it out")
+
+
 def mask_labels(mask: Int[Tensor, "height width"], classes: int) -> Bool[Tensor, " classes"]:
     """Which classes have a pixel in a mask.
 

@@ -10,10 +10,10 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from wheretolook.data.dataset import ImageDataset, files_by_name, read_class_names, read_split, require
-from wheretolook.data.images import image_size, index_mask, mask_labels, read_image, read_mask
+from wheretolook.data.images import all_void, image_size, index_mask, mask_labels, read_image, read_mask
 from wheretolook.errors import DataError
 from wheretolook.public import VOC_CLASSES
-from wheretolook.records import Sample
+from wheretolook.records import VOID, Sample
 
 IMAGES, MASKS, SPLITS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 
@@ -49,6 +49,8 @@ class MaskedImages(ImageDataset):
         entry = self.entries[index]
         read = read_sbd_mask if entry.mask.suffix == ".mat" else read_mask
         mask = read(entry.mask, len(self.class_names), self.resize, of=entry.image)
+        if not (mask != VOID).any():  # taken for an image without objects, it would teach that none are there
+            raise all_void(entry.mask)
         labels = mask_labels(mask, len(self.class_names))
         return Sample(read_image(entry.image, self.resize), mask, labels, True, True, entry.name)
 

@@ -74,6 +74,7 @@ def sum_in_chunks(
     chunk: int,
     *,
     train_network: bool = True,
+    scale: float = 1.0,
 ) -> Float[Tensor, ""]:
     """The sum of `loss(run, masks[part], part)` over parts of `chunk` pairs, in the memory of a single part.
 
@@ -87,12 +88,14 @@ def sum_in_chunks(
         masks: what the parts are cut from; their gradient goes on to what made them.
         chunk: pairs a part.
         train_network: False stops the gradient at the masks.
+        scale: what the parts' gradients are multiplied by on their way through the network, so that half precision
+            does not lose the small ones; the result's gradient is without it.
     """
     parts = [slice(start, start + chunk) for start in range(0, len(masks), chunk)]
     if not torch.is_grad_enabled():
         return sum((loss(network, masks[part], part) for part in parts), masks.new_zeros(()))
     trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad and train_network}
-    result: Tensor = _SumInChunks.apply(network, loss, parts, masks, list(trained), *trained.values())
+    result: Tensor = _SumInChunks.apply(network, loss, parts, masks, scale, list(trained), *trained.values())
     return result
 
 
@@ -110,6 +113,7 @@ class _SumInChunks(torch.autograd.Function):
         loss: Callable[..., Tensor],
         parts: list[slice],
         masks: Tensor,
+        scale: float,
         names: list[str],
         *weights: Tensor,
     ) -> Tensor:
@@ -126,12 +130,14 @@ class _SumInChunks(torch.autograd.Function):
                 value = loss(run, leaf[part], part)
             total += value.detach()
             if value.requires_grad:
-                value.backward(inputs=[leaf, *stand_ins.values()])
+                value.backward(torch.full_like(value, scale), inputs=[leaf, *stand_ins.values()])
+        ctx.scale = scale
         ctx.gradients = [leaf.grad, *(stand_in.grad for stand_in in stand_ins.values())]
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        masks, *weights = (None if gradient is None else gradient * outer for gradient in ctx.gradients)
-        return (None, None, None, masks, None, *weights)
+        factor = outer / ctx.scale
+        masks, *weights = (None if gradient is None else gradient * factor for gradient in ctx.gradients)
+        return (None, None, None, masks, None, None, *weights)

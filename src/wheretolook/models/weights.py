@@ -6,7 +6,6 @@ No file is ever unpickled: `allow_pickle=False`, `weights_only=True`, safetensor
 import hashlib
 import json
 import logging
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,11 +15,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from wheretolook.errors import WeightsError, reason
 from wheretolook.files import replacing
 from wheretolook.models.fcn import ARCHITECTURES, FCN, Padding
+from wheretolook.models.formats import NPZ_DESCRIPTION, read_npz, read_state_dict
 from wheretolook.models.names import TRUNK_LAYERS, from_torchvision, module_name, predecessor_name
 from wheretolook.public import PUBLIC_FILES, VOC_CLASSES
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Preprocessing
@@ -44,6 +44,23 @@ class Weights:
     def segments(self) -> bool:
         """Whether this is a whole segmenter, not a trunk alone."""
         return "segmenter.score_fr.weight" in self.tensors
+
+    @property
+    def padding(self) -> Padding:
+        """What the network was trained with: what the file says, the original's for FCN files."""
+        padding: Padding = self.description.get("padding", "caffe" if self.segments else "same")
+        return padding
+
+    def fitting(self, network: nn.Module, part: str) -> "Weights":
+        """Without the arrays of one part, such as `"segmenter."`, that are of other shapes than the network's."""
+        own = network.state_dict()
+        left_out = {
+            name
+            for name, tensor in self.tensors.items()
+            if name.startswith(part) and name in own and own[name].shape != tensor.shape
+        }
+        kept = {name: tensor for name, tensor in self.tensors.items() if name not in left_out}
+        return replace(self, tensors=kept, others=self.others | {name.rpartition(".")[0] for name in left_out})
 
     def digest(self) -> str:
         """A checksum of the arrays, the same in any format."""
@@ -104,11 +121,10 @@ def build(
     if preprocessing is not None:
         weights = replace(weights, preprocessing=preprocessing)
     names = _class_names(weights, class_names)
-    default_padding: Padding = "caffe" if weights.segments else "same"
     network = ARCHITECTURES[_architecture(weights)](
         names,
         **_widths(weights),
-        padding=padding or weights.description.get("padding", default_padding),
+        padding=padding or weights.padding,
         preprocessing=weights.preprocessing,
         dropout=weights.description.get("dropout", 0.5),
         classifier_dropout=weights.description.get("classifier_dropout"),
@@ -158,7 +174,7 @@ def read_weights(path: Path) -> Weights:
         raise WeightsError(f"expected a weights file at {path}, found none; check the path")
     if path.suffix == ".safetensors":
         return _read_own(path)
-    arrays = _read_npz(path) if path.suffix == ".npz" else _read_state_dict(path)
+    arrays, text = read_npz(path) if path.suffix == ".npz" else (read_state_dict(path), None)
     torchvision = "features.0.weight" in arrays
     arrays = from_torchvision(arrays) if torchvision else arrays
     tensors = {module_name(name): tensor for name, tensor in arrays.items() if module_name(name)}
@@ -172,6 +188,9 @@ def read_weights(path: Path) -> Weights:
     others = frozenset(name.rpartition(".")[0] for name in arrays if not module_name(name))
     preprocessing = TORCHVISION if torchvision and known is None else CAFFE
     weights = Weights(path, _convolutional(tensors), preprocessing, others=others)
+    if text is not None:
+        description, preprocessing = _described(path, text)
+        return replace(weights, description=description, preprocessing=preprocessing)
     if f"trunk.{TRUNK_LAYERS[0]}.weight" in arrays:
         log.warning("%s: says neither padding nor preprocessing; taken for same and Caffe's, as fresh networks", path)
         return replace(weights, description={"padding": "same"})
@@ -181,7 +200,7 @@ def read_weights(path: Path) -> Weights:
 def save_network(network: FCN, path: str | Path) -> None:
     """Write a network: `.safetensors` with everything needed to make it again, or `.npz` in the predecessor's names.
 
-    An npz holds no class names, padding or preprocessing.
+    An npz carries class names, padding and preprocessing in an array of text beside the weights, which Chainer skips.
 
     Raises:
         WeightsError: the ending is neither.
@@ -192,6 +211,7 @@ def save_network(network: FCN, path: str | Path) -> None:
     tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in network.state_dict().items()}
     if path.suffix == ".npz":
         arrays = {predecessor_name(name): tensor.numpy() for name, tensor in tensors.items()}
+        arrays[NPZ_DESCRIPTION] = np.array(json.dumps(describe(network)))
         with replacing(path) as temporary:
             np.savez(temporary, **arrays)
     elif path.suffix == ".safetensors":
@@ -244,13 +264,17 @@ def _read_own(path: Path) -> Weights:
         raise WeightsError(
             f"{path}: expected a file written by wheretolook, got other safetensors; convert a .pth or .npz"
         )
-    try:
-        description, preprocessing = _description(metadata["network"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: expected its network's description, got a broken one; save it again") from error
+    description, preprocessing = _described(path, metadata.get("network", ""))
     _require_trunk(path, tensors, tensors)
     _check(path, tensors)
     return Weights(path, tensors, preprocessing, description)
+
+
+def _described(path: Path, text: str) -> tuple[dict[str, Any], Preprocessing]:
+    try:
+        return _description(text)
+    except (KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: expected its network's description, got a broken one; save it again") from error
 
 
 def _description(text: str) -> tuple[dict[str, Any], Preprocessing]:
@@ -269,46 +293,6 @@ def _description(text: str) -> tuple[dict[str, Any], Preprocessing]:
     if not whole:
         raise ValueError(text)
     return description, Preprocessing(values["channels"], float(values["scale"]), mean, std)
-
-
-def _read_npz(path: Path) -> dict[str, Tensor]:
-    """Chainer's `conv1_1/W` and `/b` become `conv1_1.weight` and `.bias`; half precision is cast up."""
-    try:
-        # opened as what it must be: numpy takes whatever is neither npz nor npy, such as a page of HTML, for a pickle
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
-    except Exception as error:  # zipfile and numpy raise a dozen kinds for a broken file
-        if "allow_pickle" in str(error):
-            raise WeightsError(f"{path}: expected plain arrays, got a pickled object, which is never loaded") from error
-        raise WeightsError(f"{path}: expected an npz file, got a broken one; fetch it again") from error
-    arrays = {name: value for name, value in members.items() if isinstance(value, np.ndarray)}
-    ends = {"W": "weight", "b": "bias"}
-    parts = {name: name.rpartition("/") for name in arrays}
-    return {
-        f"{layer}.{ends[end]}": torch.from_numpy(np.asarray(arrays[name], np.float32))
-        for name, (layer, _, end) in parts.items()
-        if end in ends and arrays[name].dtype.kind == "f"
-    }
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a broken file
-        raise WeightsError(
-            f"{path}: expected a PyTorch state dict of plain tensors, got something else or a broken file; "
-            "save it with torch.save(model.state_dict(), ...)"
-        ) from error
-    for wrapper in ("state_dict", "model_state_dict"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping):
-        raise WeightsError(f"{path}: expected a state dict, got a {type(loaded).__name__}; save model.state_dict()")
-    return {
-        str(name).removeprefix("module.").removeprefix("network."): value.float()
-        for name, value in loaded.items()
-        if isinstance(value, Tensor)
-    }
 
 
 def _convolutional(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import logging
 
 log = logging.getLogger("wheretolook")
 
-NOTHING, EVERYTHING = 0.01, 0.99  # mean of the soft masks; that of an all-zero map is 0.007 with the default slope
+NOTHING, EVERYTHING = 0.01, 0.95  # share of the positions that the soft masks erase by more than half
 PATIENCE = 20  # steps in a row before a warning, so that one odd batch raises none
 
 
@@ -29,7 +29,7 @@ class CollapseWatch:
 
         Args:
             step: its number, for the warning.
-            coverage: mean of the soft masks, in [0, 1]; None where nothing is mined.
+            coverage: share of the positions that the soft masks erase by more than half; None where nothing is mined.
             recall: share of the present classes whose score is above 0, in [0, 1].
         """
         fallen = recall < self.best_recall / 2
@@ -43,4 +43,4 @@ class CollapseWatch:
         self.streaks[what] = self.streaks.get(what, 0) + 1 if seen else 0
         if self.streaks[what] >= PATIENCE and what not in self.warned:
             self.warned.add(what)
-            log.warning("collapse at step %d: %s; lower mining_weight or learning_rate", step, what)
+            log.warning("collapse at step %d: %s; lower the weights of guidance or the learning rate", step, what)

@@ -101,7 +101,7 @@ class GainStage(Stage):
             return
         recall = (output.class_scores[batch.labels] > 0).float().mean().item()
         mined = self.objective.mining_weight and len(maps)
-        coverage = self.soft_masks(maps, side_lengths(maps)).mean().item() if mined else None
+        coverage = (self.soft_masks(maps, side_lengths(maps)) > 0.5).float().mean().item() if mined else None
         self.collapse.see(self.global_step, coverage=coverage, recall=recall)
 
     def mining(
@@ -119,7 +119,20 @@ class GainStage(Stage):
 
         train_network = objective.mining_updates == "all"
         with evaluation_mode(self.network) if objective.masked_pass == "eval" else nullcontext():
-            return sum_in_chunks(self.network, loss, masks, objective.mining_chunk, train_network=train_network)
+            return sum_in_chunks(
+                self.network,
+                loss,
+                masks,
+                objective.mining_chunk,
+                train_network=train_network,
+                scale=self.loss_scale(),
+            )
+
+    def loss_scale(self) -> float:
+        """What the trainer multiplies losses by in half precision; 1 otherwise."""
+        trainer = self._trainer
+        scaler = None if trainer is None else getattr(trainer.precision_plugin, "scaler", None)
+        return 1.0 if scaler is None else float(scaler.get_scale())
 
     def external(self, batch: Batch, maps: Tensor, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, ""]:
         """How far attention and annotation differ, over the annotated images (eq. 7)."""

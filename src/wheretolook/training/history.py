@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import lightning as L
@@ -23,6 +24,7 @@ class History(L.Callback):
         losses = [f"train/{name}" for name in ObjectiveTerms._fields]
         self.path, self.columns = path, ["step", *losses, *(f"val/{name}" for name in figures)]
         self.rows: list[Row] = []
+        self.batches: list[dict[str, float]] = []  # of the step under way
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the file, with the rows that came with a checkpoint."""
@@ -33,16 +35,20 @@ class History(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Take the losses of an optimiser step, not of each batch accumulated."""
+        """Take the losses of an optimiser step: the mean over the batches that it accumulates."""
+        self.batches.append(self._found(trainer, "train/"))
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            self._take(trainer, "train/")
+            self._take(trainer, {name: fmean(batch[name] for batch in self.batches) for name in self.batches[0]})
+            self.batches.clear()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the figures of a validation."""
-        self._take(trainer, "val/")
+        self._take(trainer, self._found(trainer, "val/"))
 
-    def _take(self, trainer: L.Trainer, prefix: str) -> None:
-        found = {name: trainer.callback_metrics[name].item() for name in self.columns if name.startswith(prefix)}
+    def _found(self, trainer: L.Trainer, prefix: str) -> dict[str, float]:
+        return {name: trainer.callback_metrics[name].item() for name in self.columns if name.startswith(prefix)}
+
+    def _take(self, trainer: L.Trainer, found: dict[str, float]) -> None:
         row = {"step": trainer.global_step, **found}
         self.rows.append(row)
         if trainer.is_global_zero:

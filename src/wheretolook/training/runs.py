@@ -37,6 +37,7 @@ from wheretolook.training.stage import Stage
 RECORD_FILE = "run.json"
 OPTIONS_FILE = "options.json"
 BEST_FILE = "best.safetensors"
+LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 
 
 def run_stage(
@@ -93,6 +94,8 @@ def run_stage(
 def settle(out: Path, told: Mapping[str, object], *, resume: bool) -> None:
     """Write down what a run depends on, or make sure that a run goes on with what it was begun with.
 
+    A run that stopped before its first checkpoint has nothing to go on with, and is begun anew.
+
     Args:
         out: the run's folder.
         told: the options, and whatever else decides the weights.
@@ -102,7 +105,9 @@ def settle(out: Path, told: Mapping[str, object], *, resume: bool) -> None:
         ConfigError: it was begun with other options; the first that differs is named.
     """
     file, now = out / OPTIONS_FILE, dict(_flat(json.loads(json.dumps(told))))
-    if resume and file.is_file():
+    if not _is_begun(out):
+        write_json(file, told)
+    elif resume and file.is_file():
         before = dict(_flat(json.loads(file.read_text(encoding="utf-8"))))
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
@@ -110,8 +115,6 @@ def settle(out: Path, told: Mapping[str, object], *, resume: bool) -> None:
                     f"{out}: expected the options that its run was begun with, {name} {before.get(name)}, got "
                     f"{now.get(name)}; choose another folder, or remove that one"
                 )
-    elif not (out / "history.csv").exists():
-        write_json(file, told)
 
 
 def _flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -171,11 +174,16 @@ def environment() -> dict[str, object]:
     }
 
 
+def _is_begun(out: Path) -> bool:
+    return is_finished(out) or (out / LAST_CHECKPOINT).is_file()
+
+
 def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
-    checkpoint = out / "checkpoints" / "last.ckpt"
-    if (out / "history.csv").exists() and not resume:
+    if not _is_begun(out):
+        return None
+    if not resume:
         raise ConfigError(f"expected an empty folder, got {out} with an unfinished run; give --resume to go on with it")
-    return checkpoint if resume and checkpoint.is_file() else None
+    return out / LAST_CHECKPOINT
 
 
 def _save_best(network: FCN, out: Path) -> None:

@@ -44,6 +44,7 @@ class Stage(L.LightningModule):
         check_budget(training)
         self.network, self.budget = network, training
         self.evaluator = Evaluator(len(network.class_names))
+        self.seen: tuple[str, ...] = ()  # the names of the batch under way
 
     def trained_modules(self) -> list[nn.Module]:
         """The parts of the network whose parameters this stage changes."""
@@ -61,19 +62,24 @@ class Stage(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of a batch's losses, all of them logged."""
         terms = self.terms(batch)
-        self.require_finite(terms, batch)
+        self.seen = batch.names
+        self.require_finite(terms)
         for name, value in terms._asdict().items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, sync_dist=True)
         return terms.total
 
-    def require_finite(self, terms: ObjectiveTerms, batch: Batch) -> None:
+    def require_finite(self, terms: ObjectiveTerms) -> None:
         """Stop before a broken loss reaches the weights; the checkpoints on disk stay as they are."""
         if not torch.isfinite(terms.total):
             values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms._asdict().items())
-            raise TrainingError(
-                f"expected a finite loss, got {values} at step {self.global_step}, images {', '.join(batch.names)}: "
-                "lower the learning rate or look at these images; --resume starts from the last good checkpoint"
-            )
+            raise self.broken(f"expected a finite loss, got {values}")
+
+    def broken(self, what: str) -> TrainingError:
+        """What to say of a step that cannot be taken."""
+        return TrainingError(
+            f"{what} at step {self.global_step}, images {', '.join(self.seen)}; the last good checkpoint is kept: look "
+            "at these images, or start again in another folder with a lower learning rate or a clip"
+        )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before a broken gradient reaches the weights."""
@@ -81,10 +87,7 @@ class Stage(L.LightningModule):
             return  # its scaler expects overflows now and then, and skips those steps
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
-            raise TrainingError(
-                f"expected finite gradients, got NaN or infinity at step {self.global_step}: lower the learning rate "
-                "or set a clip; --resume starts from the last good checkpoint"
-            )
+            raise self.broken("expected finite gradients, got NaN or infinity")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather the figures of a batch."""
