@@ -3,19 +3,26 @@
     .venv/bin/python benchmarks/photoscenes.py --out local/photoscenes
 
 Restartable: what is finished is skipped, and the table is written anew after every row. The recipe is
-recipes/photoscenes.yaml; each row changes only the objective. Rows with a frozen classifier are measured twice: with
-the classifier of stage 1, and with one trained afresh on the row's own trunk.
+recipes/photoscenes.yaml; each row changes only which of its losses are on. Rows with a frozen classifier are measured
+twice: with the classifier of stage 1, and with one trained afresh on the row's own trunk.
 """
 
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from wheretolook.cli import read_recipe
-from wheretolook.commands import evaluate_networks, stages_before_guidance, train_classifier, train_gain
+from wheretolook.commands import (
+    evaluate_networks,
+    stages_before_guidance,
+    train_classifier,
+    train_gain,
+    with_test_held_out,
+)
 from wheretolook.config import Evaluate, ObjectiveConfig, Recipe, TrainClassifier, TrainGain
 from wheretolook.files import write_text
 
@@ -30,6 +37,9 @@ FIGURES = (
     "pointing_game",
 )
 HEADINGS = ("Mean IU", "Accuracy", "mAP", "Energy pointing", "Attention IoU", "its ceiling", "at 20 %", "Pointing game")
+HEADER = "| {} | seeds | " + " | ".join(HEADINGS) + " |"
+RULE = "|---|---|" + "---|" * len(HEADINGS)
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -41,27 +51,30 @@ class Row:
     seeds: int = 1
 
 
-def rows(external_weight: float, energy_weight: float) -> list[Row]:
-    """The rows of the table; only what is weighed differs."""
-    control = ObjectiveConfig(classification_weight=0.0, mining_weight=0.0)
-    classified = ObjectiveConfig(mining_weight=0.0)
-    energy = replace(classified, external="energy", external_weight=energy_weight)
-    squared = ObjectiveConfig(external_weight=external_weight)
+def rows(guided: ObjectiveConfig, external_weight: float) -> list[Row]:
+    """The rows of the table: the recipe's guided objective with other losses on.
 
-    def free(objective: ObjectiveConfig) -> ObjectiveConfig:
-        # the second-order term reaches only the classifier: it learns to answer from the channels that fit the object
-        return replace(objective, freeze_classifier=False, channel_weights="second_order")
+    Args:
+        guided: the recipe's: classification, energy and segmentation, the classifier training along.
+        external_weight: of the squared external loss, whose scale is another than the energy's.
+    """
 
+    def frozen(objective: ObjectiveConfig) -> ObjectiveConfig:
+        return replace(objective, freeze_classifier=True, channel_weights="constant")
+
+    classified = replace(guided, external_weight=0.0)
+    mined = replace(classified, mining_weight=1.0)
+    squared = replace(mined, external="squared", external_weight=external_weight)
     return [
-        Row("Control", control, 3),
-        Row("Control, classifier free", free(classified), 3),
-        Row("Energy, classifier free", free(energy), 3),
-        Row("GAIN", ObjectiveConfig(), 3),
-        Row("Control + classification", classified),
-        Row("GAIN alone", ObjectiveConfig(segmentation_weight=0.0)),
-        Row("GAIN ext", squared),
-        Row("Energy", energy),
-        Row("GAIN ext, classifier free", free(squared)),
+        Row("Control", frozen(replace(classified, classification_weight=0.0)), 3),
+        Row("Control, classifier free", classified, 3),
+        Row("Energy, classifier free", guided, 3),
+        Row("GAIN", frozen(mined), 3),
+        Row("Control + classification", frozen(classified)),
+        Row("GAIN alone", frozen(replace(mined, segmentation_weight=0.0))),
+        Row("GAIN ext", frozen(squared)),
+        Row("Energy", frozen(guided)),
+        Row("GAIN ext, classifier free", squared),
     ]
 
 
@@ -73,68 +86,102 @@ def main() -> None:
     parser.add_argument("--split", help="where the rows are measured; the recipe's test split unless given")
     parser.add_argument("--rows", nargs="*", help="names of the rows to run; all unless given")
     parser.add_argument("--seeds", type=int, default=3, help="most seeds a row")
-    parser.add_argument("--external_weight", type=float, default=1.0)
-    parser.add_argument("--energy_weight", type=float, default=1.0)
+    parser.add_argument("--external_weight", type=float, default=4.0, help="of the squared external loss")
     arguments = parser.parse_args()
-    recipe = read_recipe(arguments.recipe)
-    original = stages_before_guidance(recipe, arguments.out)
-    split = arguments.split or recipe.test_split
-    measured(recipe, original, arguments.out / "original", split)
-    chosen = rows(arguments.external_weight, arguments.energy_weight)
-    for seed in range(arguments.seeds):
-        for row in chosen:
-            if seed < row.seeds and (not arguments.rows or row.name in arguments.rows):
-                run_row(recipe, row, seed, original, arguments.out, split)
-                write_text(arguments.out / "table.md", table(arguments.out, chosen))
-    print(table(arguments.out, chosen))
+    recipe = with_test_held_out(read_recipe(arguments.recipe))
+    bench = Bench(recipe, arguments.out, arguments.split or recipe.test_split)
+    bench.measured(bench.original(), arguments.out / "original")
+    chosen = rows(recipe.guided, arguments.external_weight)
+    wanted = [row for row in chosen if not arguments.rows or row.name in arguments.rows]
+    for work in (bench.run_row, bench.retrain):  # all rows first: what they took the classifier's age says more later
+        for seed in range(arguments.seeds):
+            for row in wanted:
+                if seed < row.seeds:
+                    work(row, seed)
+                    write_text(arguments.out / "table.md", bench.table(chosen))
+    print(bench.table(chosen))
 
 
-def run_row(recipe: Recipe, row: Row, seed: int, original: Path, out: Path, split: str) -> None:
-    """Stage 2 with one seed, measured as it is and, where the classifier was frozen, with one trained afresh."""
-    folder = out / "rows" / row.name / str(seed)
-    training = replace(recipe.gain, seed=seed, validate_every=recipe.gain.steps)  # rows are measured afterwards
-    weights = train_gain(
-        TrainGain(str(original), str(folder), True, recipe.data, row.objective, training, recipe.hardware)
-    )
-    measured(recipe, weights, folder, split)
-    if row.objective.freeze_classifier:
-        again = folder / "retrained"
+@dataclass(frozen=True)
+class Bench:
+    """One recipe in one folder, measured on one split."""
+
+    recipe: Recipe
+    out: Path
+    split: str
+
+    def original(self) -> Path:
+        """What every row starts from."""
+        return stages_before_guidance(self.recipe, self.out)
+
+    def folder(self, row: Row, seed: int) -> Path:
+        """Where a row's network lies."""
+        return self.out / "rows" / row.name / str(seed)
+
+    def run_row(self, row: Row, seed: int) -> None:
+        """Stage 2 with one seed."""
+        recipe, folder = self.recipe, self.folder(row, seed)
+        training = replace(recipe.gain, seed=seed, validate_every=recipe.gain.steps)  # rows are measured afterwards
+        options = TrainGain(
+            str(self.original()), str(folder), True, recipe.data, row.objective, training, recipe.hardware
+        )
+        self.measured(train_gain(options), folder)
+
+    def retrain(self, row: Row, seed: int) -> None:
+        """Stage 1 again, on the row's own trunk, where its classifier was frozen and may have gone stale."""
+        if not row.objective.freeze_classifier:
+            return
+        recipe, again = self.recipe, self.folder(row, seed) / "retrained"
         stage = replace(recipe.classifier, seed=seed, validate_every=recipe.classifier.steps)
-        options = TrainClassifier(str(weights), str(again), True, True, recipe.data, stage, recipe.hardware)
-        measured(recipe, train_classifier(options), again, split)
+        options = TrainClassifier(
+            str(self.folder(row, seed)), str(again), True, True, recipe.data, stage, recipe.hardware
+        )
+        self.measured(train_classifier(options), again)
+
+    def measured(self, weights: Path, folder: Path) -> None:
+        """Evaluate into the folder, unless it has been done on this split."""
+        out = folder / Path(self.split).stem
+        if not (out / "metrics.json").is_file():
+            data = replace(self.recipe.data, split=self.split)
+            evaluate_networks(Evaluate([str(weights)], None, str(out), data=data))
+
+    def figures(self, folder: Path) -> Figures:
+        """What a folder's network measured on this split; nothing where it has not been measured."""
+        file = folder / Path(self.split).stem / "metrics.json"
+        return dict(json.loads(file.read_text())[0]) if file.is_file() else {}
+
+    def seeds(self, row: Row, inside: str = "") -> dict[int, Figures]:
+        """A row's figures by seed, of the seeds that are finished."""
+        found = {seed: self.figures(self.folder(row, seed) / inside) for seed in range(row.seeds)}
+        return {seed: figures for seed, figures in found.items() if figures}
+
+    def table(self, chosen: Sequence[Row]) -> str:
+        """Mean and spread (standard deviation over seeds) in percent, and paired differences from the controls."""
+        lines = [HEADER.format("row"), RULE, line("Original", [self.figures(self.out / "original")])]
+        for row in chosen:
+            lines.append(line(row.name, self.seeds(row).values()))
+            lines.append(line(f"{row.name}, classifier retrained", self.seeds(row, "retrained").values()))
+        parts = (lines, self.differences(chosen))
+        return "\n\n".join("\n".join(text for text in part if text) for part in parts) + "\n"
+
+    def differences(self, chosen: Sequence[Row]) -> Iterator[str]:
+        """Each guided row minus each control, seed by seed; with retrained classifiers where both have one."""
+        yield HEADER.format("paired difference")
+        yield RULE
+        controls = [row for row in chosen if row.name.startswith("Control")]
+        for row, control in product([row for row in chosen if row not in controls], controls):
+            for inside in ("", "retrained"):
+                guided, reference = self.seeds(row, inside), self.seeds(control, inside)
+                pairs = [(guided[seed], reference[seed]) for seed in sorted(guided.keys() & reference.keys())]
+                found = [{key: ours[key] - theirs[key] for key in FIGURES} for ours, theirs in pairs]
+                yield line(f"{row.name} - {control.name}{', both retrained' if inside else ''}", found)
 
 
-def measured(recipe: Recipe, weights: Path, folder: Path, split: str) -> None:
-    """Evaluate into the folder, unless it has been done."""
-    if not (folder / "metrics.json").is_file():
-        evaluate_networks(Evaluate([str(weights)], None, str(folder), data=replace(recipe.data, split=split)))
-
-
-def table(out: Path, chosen: Sequence[Row]) -> str:
-    """Mean and spread (standard deviation over seeds) in percent, and paired differences from the row's control."""
-    lines = ["| row | seeds | " + " | ".join(HEADINGS) + " |", "|---|---|" + "---|" * len(HEADINGS)]
-    lines += [line("Original", figures_of(out / "original", [""]))]
-    for row in chosen:
-        seeds = [str(seed) for seed in range(row.seeds)]
-        lines.append(line(row.name, figures_of(out / "rows" / row.name, seeds)))
-        if row.objective.freeze_classifier:
-            lines.append(
-                line(f"{row.name}, classifier retrained", figures_of(out / "rows" / row.name, seeds, "retrained"))
-            )
-    return "\n".join([*(text for text in lines if text), "", *differences(out, chosen), ""])
-
-
-def figures_of(folder: Path, seeds: Sequence[str], inside: str = "") -> dict[str, dict[str, float]]:
-    """Figures by seed, of the seeds that are finished."""
-    files = {seed: folder / seed / inside / "metrics.json" for seed in seeds}
-    return {seed: json.loads(file.read_text())[0] for seed, file in files.items() if file.is_file()}
-
-
-def line(name: str, figures: dict[str, dict[str, float]]) -> str:
+def line(name: str, figures: Collection[Figures]) -> str:
     """One row of the table; nothing where no seed is finished."""
-    if not figures:
+    if not any(figures):
         return ""
-    cells = [spread([100 * row[key] for row in figures.values()]) for key in FIGURES]
+    cells = [spread([100 * row[key] for row in figures]) for key in FIGURES]
     return f"| {name} | {len(figures)} | " + " | ".join(cells) + " |"
 
 
@@ -142,21 +189,6 @@ def spread(values: Sequence[float]) -> str:
     """Mean and standard deviation; the mean alone where there is but one value."""
     mean = f"{statistics.fmean(values):.2f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2f}"
-
-
-def differences(out: Path, chosen: Sequence[Row]) -> Iterator[str]:
-    """Each guided row minus each control, seed by seed."""
-    yield "| paired difference | seeds | " + " | ".join(HEADINGS) + " |"
-    yield "|---|---|" + "---|" * len(HEADINGS)
-    controls = [row for row in chosen if row.name.startswith("Control")]
-    for row in [row for row in chosen if row not in controls]:
-        guided = figures_of(out / "rows" / row.name, [str(seed) for seed in range(row.seeds)])
-        for control in controls:
-            reference = figures_of(out / "rows" / control.name, list(guided))
-            shared = sorted(guided.keys() & reference.keys())
-            if shared:
-                cells = [spread([100 * (guided[s][key] - reference[s][key]) for s in shared]) for key in FIGURES]
-                yield f"| {row.name} - {control.name} | {len(shared)} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

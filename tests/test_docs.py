@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from wheretolook.cli import expanded, make_parser
+from wheretolook.cli import expanded, make_parser, read_recipe
 
 ROOT = Path(__file__).parents[1]
+RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), *sorted((ROOT / "src").rglob("recipes/*.yaml"))]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -34,6 +35,19 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 parser.parse_args(expanded(words[1:]))
             elif words[:1] == ["make"]:
                 assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), line
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_understood_and_their_splits_are_there(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = read_recipe(recipe)
+    for split in (found.data.split, found.data.val_split, found.test_split):
+        assert "/" not in split or Path(split).is_file(), split
+
+
+def test_a_split_set_aside_for_tuning_is_not_trained_on() -> None:
+    fit, tune = (set((ROOT / f"recipes/photoscenes/{name}.txt").read_text().split()) for name in ("fit", "tune"))
+    assert len(fit) == 500 and len(tune) == 100 and not fit & tune
 
 
 def test_links_lead_somewhere() -> None:

@@ -153,8 +153,7 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
     Where several processes train, one of them measures and draws; the others return no figures.
     """
     check_count(recipe.pictures)
-    held_out = [*recipe.data.held_out, recipe.test_split]  # the table must not be of images that SBD brought in
-    recipe = replace(recipe, data=replace(recipe.data, held_out=held_out))
+    recipe = with_test_held_out(recipe)
     out = Path(recipe.out)
     original = stages_before_guidance(recipe, out)
     runs = {"Original": original}
@@ -177,6 +176,11 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
     sheet = visualize(pictures)
     console.print(f"open {sheet} (pictures), {report / 'summary.png'}, and {out}/*/curves.png")
     return rows
+
+
+def with_test_held_out(recipe: Recipe) -> Recipe:
+    """The recipe with its test split kept out of training: the table must not be of images that SBD brought in."""
+    return replace(recipe, data=replace(recipe.data, held_out=[*recipe.data.held_out, recipe.test_split]))
 
 
 def stages_before_guidance(recipe: Recipe, out: Path) -> Path:

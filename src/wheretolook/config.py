@@ -323,7 +323,8 @@ class Recipe:
         pictures: how many before and after.
         data: the images.
         network: the network to build, where a segmenter is trained.
-        segmenter: stage 0; none where weights is a trained segmenter.
+        segmenter: stage 0; none where weights is a trained segmenter. Where weights is a pretrained trunk, give it a
+            trunk_learning_rate near 1e-4: more erases what it knows.
         classifier: stage 1.
         control: what the control of stage 2 weighs; none for no control.
         guided: what the guided network weighs in stage 2.
