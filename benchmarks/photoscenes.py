@@ -50,9 +50,16 @@ class Row:
     objective: ObjectiveConfig
     seeds: int = 1
 
+    @property
+    def segmentation(self) -> float:
+        """What segmentation weighs."""
+        return self.objective.segmentation_weight
+
 
 def rows(guided: ObjectiveConfig, external_weight: float) -> list[Row]:
     """The rows of the table: the recipe's guided objective with other losses on.
+
+    GAIN's rows weigh segmentation as its predecessor does; the last rows show what that costs the others.
 
     Args:
         guided: the recipe's: classification, energy and segmentation, the classifier training along.
@@ -63,18 +70,24 @@ def rows(guided: ObjectiveConfig, external_weight: float) -> list[Row]:
         return replace(objective, freeze_classifier=True, channel_weights="constant")
 
     classified = replace(guided, external_weight=0.0)
-    mined = replace(classified, mining_weight=1.0)
+    lighter, lighter_classified = (replace(objective, segmentation_weight=1.5) for objective in (guided, classified))
+    mined = replace(lighter_classified, mining_weight=1.0)
     squared = replace(mined, external="squared", external_weight=external_weight)
     return [
-        Row("Control", frozen(replace(classified, classification_weight=0.0)), 3),
+        # alone, a loss may weigh what it likes: AdamW's steps do not depend on it
+        Row("Control", frozen(replace(lighter_classified, classification_weight=0.0)), 3),
+        Row("Control + classification", frozen(classified), 3),
         Row("Control, classifier free", classified, 3),
         Row("Energy, classifier free", guided, 3),
         Row("GAIN", frozen(mined), 3),
-        Row("Control + classification", frozen(classified)),
         Row("GAIN alone", frozen(replace(mined, segmentation_weight=0.0))),
         Row("GAIN ext", frozen(squared)),
-        Row("Energy", frozen(guided)),
         Row("GAIN ext, classifier free", squared),
+        Row("Energy", frozen(guided)),
+        Row("Control + classification, segmentation 1.5", frozen(lighter_classified)),
+        Row("Control, classifier free, segmentation 1.5", lighter_classified),
+        Row("Energy, segmentation 1.5", frozen(lighter)),
+        Row("Energy, classifier free, segmentation 1.5", lighter),
     ]
 
 
@@ -93,7 +106,9 @@ def main() -> None:
     bench.measured(bench.original(), arguments.out / "original")
     chosen = rows(recipe.guided, arguments.external_weight)
     wanted = [row for row in chosen if not arguments.rows or row.name in arguments.rows]
-    for work in (bench.run_row, bench.retrain):  # all rows first: what they took the classifier's age says more later
+    if unknown := {*(arguments.rows or ())} - {row.name for row in chosen}:
+        parser.error(f"unknown rows {', '.join(unknown)}; there are {', '.join(row.name for row in chosen)}")
+    for work in (bench.run_row, bench.retrain):  # all rows first: they say the most
         for seed in range(arguments.seeds):
             for row in wanted:
                 if seed < row.seeds:
@@ -165,11 +180,13 @@ class Bench:
         return "\n\n".join("\n".join(text for text in part if text) for part in parts) + "\n"
 
     def differences(self, chosen: Sequence[Row]) -> Iterator[str]:
-        """Each guided row minus each control, seed by seed; with retrained classifiers where both have one."""
+        """Each guided row minus its controls, seed by seed; with retrained classifiers where both have one."""
         yield HEADER.format("paired difference")
         yield RULE
         controls = [row for row in chosen if row.name.startswith("Control")]
         for row, control in product([row for row in chosen if row not in controls], controls):
+            if control.objective.classification_weight and control.segmentation != row.segmentation:
+                continue  # a control of other rows
             for inside in ("", "retrained"):
                 guided, reference = self.seeds(row, inside), self.seeds(control, inside)
                 pairs = [(guided[seed], reference[seed]) for seed in sorted(guided.keys() & reference.keys())]

@@ -266,7 +266,7 @@ def test_help_names_every_option_with_its_meaning(command: str, capsys: pytest.C
         if not is_dataclass(kind) and not name.startswith(tuple(f"{group}." for group in optional)):
             entry = re.search(rf" --{re.escape(name)} (?:\S* --\S*\+ )?(.*?)(?= --[a-z]|$)", options)
             assert entry, name
-            meaning = re.sub(r"\(type: .*\)|^\S+|{.*?}", "", entry[1])
+            meaning = re.sub(r"\((?:required, )?type: .*|^\S+|{.*?}", "", entry[1])
             assert len(meaning.split()) > 1, f"{name}: {entry[1]}"
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from wheretolook.cli import main
 from wheretolook.config import ObjectiveConfig
-from wheretolook.models.fcn import FCN8s
+from wheretolook.models.fcn import FCN8s, FCN16s
 from wheretolook.models.weights import load_network, save_network
 
 from .command_line import CLASSES, KEYS, NARROW, QUICK, SCENES, SERVED, complaint
@@ -211,13 +211,15 @@ def test_stage_0_goes_on_with_a_whole_network_as_it_is(capsys: pytest.CaptureFix
     assert said.startswith(f"turned.safetensors: expected the data's classes {', '.join(CLASSES)}, got")
 
 
-def test_stage_0_may_be_told_to_pad_otherwise():
-    save_network(FCN8s(CLASSES, **NARROW, padding="caffe"), "whole.safetensors")
+def test_stage_0_may_be_told_to_pad_a_whole_network_otherwise_but_nothing_else(capsys: pytest.CaptureFixture[str]):
+    save_network(FCN16s(CLASSES, **NARROW, padding="caffe", dropout=0.1), "whole.safetensors")
     still = ["--training.steps=1", "--training.learning_rate=0", "--training.trunk_learning_rate=0"]
-    options = ["--network.padding=same", "--network.widths", *"48888", "--network.segmenter_width=16"]
-    options += ["--network.classifier_widths", "16", "16"]
-    assert main(["train-segmenter", "--weights=whole.safetensors", "--out=run", *SERVED, *still, *options]) == 0
-    assert load_network("run").padding == "same"
+    argv = ["train-segmenter", "--weights=whole.safetensors", "--out=run", *SERVED, *still]
+    said = complaint(capsys, *argv, "--network.classifier_dropout=0.3")
+    assert said.endswith("expected classifier_dropout as in that whole network, 0.1, got 0.3; leave it out")
+    assert main([*argv, "--network.padding=same", "--network.segmenter_width=16"]) == 0
+    network = load_network("run")
+    assert type(network) is FCN16s and (network.padding, network.segmenter.dropout.p) == ("same", 0.1)
 
 
 def test_a_vgg16_with_other_fully_connected_widths_gives_its_trunk(caplog: pytest.LogCaptureFixture):
@@ -277,6 +279,19 @@ def test_a_fresh_classifier_is_another_one(mission: Path):
     assert not any(value.any() for name, value in fresh.items() if name.startswith("classifier") and "bias" in name)
 
 
+def test_a_run_goes_on_with_the_processes_and_the_precision_that_it_was_begun_with(
+    mission: Path, capsys: pytest.CaptureFixture[str]
+):
+    """They decide the weights as the options do; a run that is finished is skipped all the same."""
+    argv = ["train-classifier", "--weights", str(mission / "runs/segmenter"), *SERVED, *QUICK, "--out=begun"]
+    assert main(argv) == 0
+    finished = [*argv, "--resume", "--hardware.precision=64-true"]
+    assert main(finished) == 0 and "skipped" in capsys.readouterr().out
+    Path("begun/run.json").unlink()
+    for option, says in (("precision=64-true", "precision 32-true, got 64-true"), ("devices=2", "processes 1, got 2")):
+        assert says in complaint(capsys, *argv, "--resume", f"--hardware.{option}")
+
+
 def test_a_run_that_was_cut_off_goes_on_with_a_bare_resume(mission: Path, capsys: pytest.CaptureFixture[str]):
     argv = ["train-gain", "--weights", str(mission / "runs/classifier"), *SERVED, "--hardware.accelerator=cpu"]
     argv += ["--training.steps=3", "--training.validate_every=1"]
@@ -293,7 +308,7 @@ def test_a_run_that_was_cut_off_goes_on_with_a_bare_resume(mission: Path, capsys
 def test_a_network_of_other_widths_says_so(mission: Path, capsys: pytest.CaptureFixture[str]):
     argv = ["train-segmenter", "--weights", str(mission / "runs/segmenter"), *SERVED, *QUICK]
     said = complaint(capsys, *argv, "--network.widths", "8", "8", "8", "8", "8")
-    assert "network.safetensors: expected " in said and "of shape (8, 3, 3, 3), got (4, 3, 3, 3)" in said
+    assert said.endswith("expected widths as in that whole network, (4, 8, 8, 8, 8), got (8, 8, 8, 8, 8); leave it out")
 
 
 def test_images_of_many_sizes_are_measured_one_by_one(mission: Path):

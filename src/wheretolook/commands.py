@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
@@ -218,15 +218,17 @@ def fetch_public(name: str, folder: Path) -> None:
 
 
 def new_network(config: NetworkConfig, class_names: tuple[str, ...], start: Weights | None, seed: int) -> FCN:
-    """Build a network and fill it with whatever the weights have for it.
-
-    A whole network in the weights is built as they say unless the configuration says otherwise.
+    """Build a network and fill it with whatever the weights have for it; a whole network in them stays as it is.
 
     Raises:
-        WeightsError: the weights are of other widths than the configuration's, or of other classes.
+        WeightsError: the weights are of another network than the configuration's, or of other classes.
     """
-    if start is not None and start.segments and config == NetworkConfig():
-        return network_for(start, class_names, seed=seed)
+    if start is not None:
+        require_classes(start, class_names)
+    if start is not None and start.segments:
+        network = build(start, class_names, padding=config.padding, seed=seed)
+        require_network(start, network, config)
+        return network
     network = ARCHITECTURES[config.architecture](
         class_names,
         widths=config.widths,
@@ -239,9 +241,31 @@ def new_network(config: NetworkConfig, class_names: tuple[str, ...], start: Weig
         seed=seed,
     )
     if start is not None:
-        require_classes(start, class_names)
-        fill(network, start if start.segments else start.fitting(network, "segmenter."))
+        fill(network, start.fitting(network, "segmenter."))
     return network
+
+
+def require_network(weights: Weights, network: FCN, config: NetworkConfig) -> None:
+    """Make sure that options which were given say nothing else than a whole network in the weights.
+
+    Raises:
+        WeightsError: one of them does.
+    """
+    own = NetworkConfig(
+        architecture=weights.architecture,
+        widths=network.trunk.widths,
+        segmenter_width=network.segmenter.fc7.out_channels,
+        classifier_widths=(network.classifier.fc6_cl.out_features, network.classifier.fc7_cl.out_features),
+        padding=config.padding,
+        dropout=network.segmenter.dropout.p,
+        classifier_dropout=network.classifier.dropout.p,
+    )
+    for field in fields(config):
+        given, found = getattr(config, field.name), getattr(own, field.name)
+        if given not in (field.default, found):
+            raise WeightsError(
+                f"{weights.path}: expected {field.name} as in that whole network, {found}, got {given}; leave it out"
+            )
 
 
 def network_for(weights: Weights, class_names: tuple[str, ...], *, seed: int = 0) -> FCN:

@@ -41,7 +41,8 @@ class DataConfig:
         val_split: the split to validate on while training.
         sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images that
             any other split in the root holds.
-        held_out: further splits, names or paths, whose images must not come in with SBD.
+        held_out: further splits, names or paths, whose images must not come in with SBD, nor with a plain folder's
+            automatic cut.
         resize: length in pixels that each image's longer side is resized to; none keeps the full size.
         crop: height and width of the training crops.
         scale: smallest and largest factor of the random resize before the crop.
@@ -99,7 +100,7 @@ class TrainingConfig:
     Args:
         steps: optimiser steps.
         optimiser: adam, adamw or sgd (with momentum 0.9).
-        learning_rate: of everything that trains and has no rate of its own.
+        learning_rate: of everything that trains and has no rate of its own, as trunk and classifier may.
         trunk_learning_rate: of the trunk's convolutions; none for learning_rate.
         classifier_learning_rate: of the classifier; none for learning_rate. In stage 2 a classifier that is not frozen
             may learn faster than a segmenter that is already trained.
@@ -208,7 +209,7 @@ class TrainSegmenter:
         out: the run's folder.
         resume: go on with the unfinished run in that folder.
         data: the images.
-        network: the network to build; a whole network in weights stays as it is where none of this is given.
+        network: the network to build; a whole network in weights stays as it is, but for its padding.
         training: budget and optimiser.
         hardware: what to run on.
     """

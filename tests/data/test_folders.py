@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from wheretolook.config import DataConfig
+from wheretolook.data import open_dataset
 from wheretolook.data.folders import open_folder
 from wheretolook.errors import DataError
 
@@ -169,6 +171,18 @@ def test_an_automatic_cut_leaves_out_what_a_written_split_names(tmp_path):
     write_lines(tmp_path / "splits/test.txt", *names[:5])
     splits = [set(open_folder(tmp_path, split).names) for split in ("train", "val", "test")]
     assert all(splits) and set.union(*splits) == set(names) and sum(map(len, splits)) == len(names)
+    write_lines(tmp_path / "elsewhere.txt", *(f"{name}.png" for name in names[5:10]), "not_shipped")
+    config = DataConfig(root=str(tmp_path), held_out=[str(tmp_path / "elsewhere.txt")])
+    for split in ("train", "val"):
+        assert not set(names[:10]) & set(open_dataset(config, split).names)
+
+
+def test_a_split_in_the_root_is_not_overlooked(tmp_path):
+    write_image(tmp_path / "images/a.png")
+    write_lines(tmp_path / "labels.csv", "image,classes", "a,cat")
+    write_lines(tmp_path / "val.txt", "a")
+    with pytest.raises(DataError, match=r"val\.txt is not read there; move it into .*splits"):
+        open_folder(tmp_path, "train")
 
 
 def test_a_folder_knows_what_it_can_teach(tmp_path):

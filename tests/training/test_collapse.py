@@ -40,12 +40,15 @@ def test_a_broken_streak_raises_nothing(caplog: pytest.LogCaptureFixture) -> Non
 
 
 @pytest.mark.parametrize("objective", [ObjectiveConfig(), ObjectiveConfig(mask_slope=8.0, mask_threshold=0.25)])
-def test_maps_that_cover_nothing_or_everything_are_seen(objective: ObjectiveConfig, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("side", [4, 8])
+def test_maps_that_cover_nothing_or_everything_are_seen(
+    side: int, objective: ObjectiveConfig, caplog: pytest.LogCaptureFixture
+):
     """Maps as a network would give them, through the soft masks of stage 2, whatever their slope and threshold."""
     batch = made_batch()
-    nothing, one_hole, half = torch.zeros(2, 8, 8), torch.ones(2, 8, 8), torch.ones(2, 8, 8)
+    nothing, one_hole, half = torch.zeros(2, side, side), torch.ones(2, side, side), torch.ones(2, side, side)
     one_hole[:, 0, 0] = 0.0
-    half[:, :, :4] = 0.0
+    half[:, :, : side // 2] = 0.0
     for maps, said in ((nothing, "cover nothing"), (one_hole, "cover everything"), (half, None)):
         caplog.clear()
         stage = GainStage(made_network(), TrainingConfig(), objective)

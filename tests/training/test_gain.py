@@ -1,6 +1,7 @@
 """The guided objective against a plain second implementation, and what each of its parts may change."""
 
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -299,3 +300,13 @@ WRONG = [
 def test_an_objective_that_cannot_work_is_refused(options: dict[str, object], named: str):
     with pytest.raises(ConfigError, match=named):
         stage_with(**options)
+
+
+def test_mining_gradients_travel_at_the_trainers_scale():
+    """In half precision the trainer scales its losses; what is differentiated ahead of it must be scaled alike."""
+    stage = stage_with()
+    assert stage.loss_scale() == 1.0
+    scaler = SimpleNamespace(get_scale=lambda: 1024.0)
+    for plugin, scale in ((SimpleNamespace(scaler=scaler), 1024.0), (SimpleNamespace(scaler=None), 1.0)):
+        stage._trainer = SimpleNamespace(precision_plugin=plugin)
+        assert stage.loss_scale() == scale

@@ -38,7 +38,7 @@ def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> I
             raise ConfigError("made scenes are not resized; give scenes.size in place of resize")
         return Scenes(config.scenes, split)
     if layout == "folder":
-        return open_folder(Path(config.root), split, config.resize)
+        return open_folder(Path(config.root), split, config.resize, held_out=config.held_out)
     sbd = Path(config.sbd) if training and config.sbd is not None else None
     held_out = (config.val_split, *config.held_out)
     return open_voc(Path(config.root), split, config.resize, sbd=sbd, held_out=held_out)

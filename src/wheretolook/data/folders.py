@@ -1,7 +1,7 @@
 """Plain folders: images, a table of their classes, and masks or boxes where there are any."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -109,7 +109,7 @@ def paint_boxes(boxes: tuple[Box, ...], size: tuple[int, int]) -> UInt8[np.ndarr
     return mask
 
 
-def open_folder(root: Path, split: str, resize: int | None = None) -> LabelledImages:
+def open_folder(root: Path, split: str, resize: int | None = None, *, held_out: Sequence[str] = ()) -> LabelledImages:
     """Open a plain folder.
 
     Args:
@@ -119,6 +119,7 @@ def open_folder(root: Path, split: str, resize: int | None = None) -> LabelledIm
             drawn by their names, of the images that no split names.
         split: a name, or the path of a file of names.
         resize: length of the longer side in pixels; None keeps each image's size.
+        held_out: further splits, names or paths of files, that an automatic "train" or "val" leaves out.
 
     Raises:
         DataError: no such split, files missing, a table that is wrong, or an image that nothing is known about.
@@ -132,7 +133,7 @@ def open_folder(root: Path, split: str, resize: int | None = None) -> LabelledIm
     labels = _labels(table, images, class_names)
     boxes = _boxes(root / "boxes.csv", images, class_names)
     entries = []
-    for name in _split_names(root, split, images):
+    for name in _split_names(root, split, images, held_out):
         if not (name in masks or name in labels or name in boxes):
             raise DataError(
                 f"nothing is known about image '{name}' of {root}: expected a mask, a box or a row of labels"
@@ -227,27 +228,32 @@ def _image_name(written: str, images: Mapping[str, Path], where: str) -> str:
     raise DataError(f"{where}: there is no image '{written}' in the folder images{nearest(written, images)}")
 
 
-def _split_names(root: Path, split: str, images: Mapping[str, Path]) -> tuple[str, ...]:
+def _split_names(root: Path, split: str, images: Mapping[str, Path], held_out: Sequence[str] = ()) -> tuple[str, ...]:
     known = files_by_name(root / "splits", (".txt",))
     if split in ("train", "val") and not {"train", "val"} & set(known):
-        held_out = {name for other in known for name in _named(root, other, known, images)}
-        names = tuple(name for name in images if name not in held_out and _validates(name) == (split == "val"))
+        _require_no_loose_splits(root)
+        others = {*known, *held_out} - {"train", "val"}
+        named = {name for other in others for name in _bare(read_split(other, known), images)}
+        names = tuple(name for name in images if name not in named and _validates(name) == (split == "val"))
         if not names:
             raise DataError(
                 f"split '{split}' of {root} is empty ({len(images)} images in all); write splits/{split}.txt"
             )
         return names
-    return _named(root, split, known, images)
+    names = _bare(read_split(split, known), images)
+    require(names, images, "images", split, root / "images")
+    return names
 
 
-def _named(root: Path, split: str, known: Mapping[str, Path], images: Mapping[str, Path]) -> tuple[str, ...]:
-    """The images that a split's file names, with their suffixes or without."""
-    written = read_split(split, known)
-    suffixless = tuple(
-        Path(name).stem if Path(name).stem in images and name not in images else name for name in written
-    )
-    require(suffixless, images, "images", split, root / "images")
-    return suffixless
+def _require_no_loose_splits(root: Path) -> None:
+    for name in ("train", "val"):
+        if (root / f"{name}.txt").is_file():
+            raise DataError(f"{root / name}.txt is not read there; move it into {root / 'splits'}")
+
+
+def _bare(written: Sequence[str], images: Mapping[str, Path]) -> tuple[str, ...]:
+    """Names as the images have them; a split may write them with their suffixes."""
+    return tuple(Path(name).stem if Path(name).stem in images and name not in images else name for name in written)
 
 
 def _validates(name: str) -> bool:

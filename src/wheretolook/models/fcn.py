@@ -21,6 +21,7 @@ SMALLEST_SIDE = 32
 
 CAFFE_CROPS = {8: (5, 9, 31), 16: (5, 27), 32: (19,)}  # by stride: of each skip's scores, then of the result
 
+Architecture = Literal["fcn8s", "fcn16s", "fcn32s"]
 Padding = Literal["same", "caffe"]
 Pools = tuple[Float[Tensor, "batch k3 h3 w3"], Float[Tensor, "batch k4 h4 w4"], Float[Tensor, "batch k5 h5 w5"]]
 
@@ -256,4 +257,4 @@ class FCN32s(FCN):
     stride = 32
 
 
-ARCHITECTURES: dict[str, type[FCN]] = {"fcn8s": FCN8s, "fcn16s": FCN16s, "fcn32s": FCN32s}
+ARCHITECTURES: dict[Architecture, type[FCN]] = {"fcn8s": FCN8s, "fcn16s": FCN16s, "fcn32s": FCN32s}

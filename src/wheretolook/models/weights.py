@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from wheretolook.errors import WeightsError, reason
 from wheretolook.files import replacing
-from wheretolook.models.fcn import ARCHITECTURES, FCN, Padding
+from wheretolook.models.fcn import ARCHITECTURES, FCN, Architecture, Padding
 from wheretolook.models.formats import NPZ_DESCRIPTION, read_npz, read_state_dict
 from wheretolook.models.names import TRUNK_LAYERS, from_torchvision, module_name, predecessor_name
 from wheretolook.public import PUBLIC_FILES, VOC_CLASSES
@@ -44,6 +44,16 @@ class Weights:
     def segments(self) -> bool:
         """Whether this is a whole segmenter, not a trunk alone."""
         return "segmenter.score_fr.weight" in self.tensors
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the file says, or what its layers tell; for a trunk alone the finest."""
+        told: Architecture = self.description.get("architecture", "")
+        if told:
+            return told
+        if not self.segments or "segmenter.score_pool3.weight" in self.tensors:
+            return "fcn8s"
+        return "fcn16s" if "segmenter.score_pool4.weight" in self.tensors else "fcn32s"
 
     @property
     def padding(self) -> Padding:
@@ -121,7 +131,7 @@ def build(
     if preprocessing is not None:
         weights = replace(weights, preprocessing=preprocessing)
     names = _class_names(weights, class_names)
-    network = ARCHITECTURES[_architecture(weights)](
+    network = ARCHITECTURES[weights.architecture](
         names,
         **_widths(weights),
         padding=padding or weights.padding,
@@ -351,14 +361,6 @@ def _class_names(weights: Weights, given: tuple[str, ...] | None) -> tuple[str, 
     if classes is not None and len(names) != classes:
         raise WeightsError(f"{weights.path}: expected {classes} class names, got {len(names)}: {', '.join(names)}")
     return names
-
-
-def _architecture(weights: Weights) -> str:
-    if "architecture" in weights.description:
-        return str(weights.description["architecture"])
-    if not weights.segments or "segmenter.score_pool3.weight" in weights.tensors:
-        return "fcn8s"
-    return "fcn16s" if "segmenter.score_pool4.weight" in weights.tensors else "fcn32s"
 
 
 def _widths(weights: Weights) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import logging
 
 log = logging.getLogger("wheretolook")
 
-NOTHING, EVERYTHING = 0.01, 0.95  # share of the positions that the soft masks erase by more than half
+NOTHING, EVERYTHING = 0.01, 0.9  # share of the positions that the soft masks erase by more than half
 PATIENCE = 20  # steps in a row before a warning, so that one odd batch raises none
 
 

@@ -37,6 +37,7 @@ from wheretolook.training.stage import Stage
 RECORD_FILE = "run.json"
 OPTIONS_FILE = "options.json"
 BEST_FILE = "best.safetensors"
+RUNNING_ONLY = ("processes", "precision")  # options that a finished run need not share with those that follow
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 
 
@@ -109,7 +110,8 @@ def settle(out: Path, told: Mapping[str, object], *, resume: bool) -> None:
         write_json(file, told)
     elif resume and file.is_file():
         before = dict(_flat(json.loads(file.read_text(encoding="utf-8"))))
-        for name in sorted(before.keys() | now.keys()):
+        done = RUNNING_ONLY if is_finished(out) else ()
+        for name in sorted((before.keys() | now.keys()) - {*done}):
             if before.get(name) != now.get(name):
                 raise ConfigError(
                     f"{out}: expected the options that its run was begun with, {name} {before.get(name)}, got "

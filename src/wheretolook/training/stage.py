@@ -44,7 +44,7 @@ class Stage(L.LightningModule):
         check_budget(training)
         self.network, self.budget = network, training
         self.evaluator = Evaluator(len(network.class_names))
-        self.seen: tuple[str, ...] = ()  # the names of the batch under way
+        self.seen: tuple[str, ...] = ()  # the images of the step under way
 
     def trained_modules(self) -> list[nn.Module]:
         """The parts of the network whose parameters this stage changes."""
@@ -62,7 +62,7 @@ class Stage(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of a batch's losses, all of them logged."""
         terms = self.terms(batch)
-        self.seen = batch.names
+        self.seen += batch.names
         self.require_finite(terms)
         for name, value in terms._asdict().items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, sync_dist=True)
@@ -83,11 +83,11 @@ class Stage(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before a broken gradient reaches the weights."""
-        if self.trainer.precision == "16-mixed":
-            return  # its scaler expects overflows now and then, and skips those steps
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        # the scaler of 16-mixed expects overflows now and then, and skips those steps
+        if self.trainer.precision != "16-mixed" and not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             raise self.broken("expected finite gradients, got NaN or infinity")
+        self.seen = ()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather the figures of a batch."""
