@@ -251,20 +251,19 @@ def require_network(weights: Weights, network: FCN, config: NetworkConfig) -> No
     Raises:
         WeightsError: one of them does.
     """
-    own = NetworkConfig(
-        architecture=weights.architecture,
-        widths=network.trunk.widths,
-        segmenter_width=network.segmenter.fc7.out_channels,
-        classifier_widths=(network.classifier.fc6_cl.out_features, network.classifier.fc7_cl.out_features),
-        padding=config.padding,
-        dropout=network.segmenter.dropout.p,
-        classifier_dropout=network.classifier.dropout.p,
-    )
-    for field in fields(config):
-        given, found = getattr(config, field.name), getattr(own, field.name)
-        if given not in (field.default, found):
+    own: dict[str, object] = {
+        "architecture": weights.architecture,
+        "widths": network.trunk.widths,
+        "segmenter_width": network.segmenter.fc7.out_channels,
+        "classifier_widths": (network.classifier.fc6_cl.out_features, network.classifier.fc7_cl.out_features),
+        "dropout": network.segmenter.dropout.p,
+        "classifier_dropout": network.classifier.dropout.p,
+    }
+    for option in fields(config):
+        given, found = getattr(config, option.name), own.get(option.name)
+        if option.name in own and given not in (option.default, found):
             raise WeightsError(
-                f"{weights.path}: expected {field.name} as in that whole network, {found}, got {given}; leave it out"
+                f"{weights.path}: expected {option.name} as in that whole network, {found}, got {given}; leave it out"
             )
 
 

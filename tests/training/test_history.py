@@ -1,0 +1,35 @@
+"""What `history.csv` says of a run."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from wheretolook.config import ObjectiveConfig
+from wheretolook.data.module import ImageData
+from wheretolook.records import Batch, ObjectiveTerms
+from wheretolook.training.gain import GainStage
+from wheretolook.training.runs import run_stage
+
+from .made import CPU, budget, scene_network, scenes
+
+
+def test_a_steps_losses_are_the_mean_over_the_batches_that_it_accumulates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    training, seen = budget(2, accumulate=2), []
+    stage = GainStage(scene_network(), training, ObjectiveConfig(external_weight=1.0))
+    terms = stage.terms
+
+    def recorded(batch: Batch) -> ObjectiveTerms:
+        seen.append(found := terms(batch))
+        return found
+
+    monkeypatch.setattr(stage, "terms", recorded)
+    run_stage(stage, ImageData(scenes(), steps=2, accumulate=2), tmp_path, hardware=CPU)
+    rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
+    for name in ("total", "classification", "external"):
+        noted = [float(row[f"train/{name}"]) for row in rows if row[f"train/{name}"]]
+        values = [getattr(found, name).item() for found in seen]
+        assert noted == pytest.approx([(values[0] + values[1]) / 2, (values[2] + values[3]) / 2])
+        assert values[0] != pytest.approx(values[1])  # or the last batch's would pass
