@@ -101,6 +101,19 @@ def test_a_recipe_run_again_trains_nothing(mission: Path, capsys: pytest.Capture
     assert (mission / "runs/report/metrics.json").read_bytes() == report
 
 
+def test_a_table_says_what_it_was_measured_on(mission: Path):
+    told = json.loads((mission / "runs/report/evaluation.json").read_text())
+    assert told["options"]["data"]["split"] == "test" and told["options"]["names"] == ["Original", "Control", "Guided"]
+    assert set(told["versions"]) == {"wheretolook", "torch", "lightning"}
+
+
+def test_a_stage_says_what_it_trains_on(capsys: pytest.CaptureFixture[str]):
+    argv = ["train-segmenter", *SERVED, *QUICK, "--out=run", "--network.widths", *"48888"]
+    assert main([*argv, "--network.segmenter_width=4", "--network.classifier_widths", "4", "4"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "made scenes (no --data.root): 5 images to train on, 5 to validate on; 3 classes: striped_disc, " in said
+
+
 def test_a_finished_run_is_not_overwritten(mission: Path, capsys: pytest.CaptureFixture[str]):
     guided = str(mission / "runs/guided")
     said = complaint(capsys, "train-gain", "--weights", guided, *SERVED, *QUICK, f"--out={guided}")

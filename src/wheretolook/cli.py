@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wheretolook: {_line(error, argv)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("wheretolook: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
+        how = "the same command" if argv[:1] in (["run"], ["demo"]) else "--resume"
+        print(f"wheretolook: stopped; {how} goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
 

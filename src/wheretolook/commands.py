@@ -37,7 +37,7 @@ from wheretolook.training.classifier import ClassifierStage
 from wheretolook.training.evaluate import Figures, evaluate
 from wheretolook.training.explain import explain
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import is_finished, run_stage, settle
+from wheretolook.training.runs import environment, is_finished, run_stage, settle
 from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import Stage, check_budget
 
@@ -86,6 +86,7 @@ def evaluate_networks(options: Evaluate) -> list[Figures]:
         rows.append({"weights": name, **evaluate(network, _shown(dataset, options.data, name))})
         network.cpu()
     _report(rows, dataset.class_names, Path(options.out))
+    write_json(Path(options.out) / "evaluation.json", {"options": asdict(options), **environment()})
     return rows
 
 
@@ -315,6 +316,8 @@ def _train(
 ) -> Path:
     out = Path(options.out)
     _require_data(stage, data)
+    if leads():
+        console.print(described(options.data, data))
     settle(out, _told(options, start), resume=options.resume)
     curves, record = out / "curves.png", {"options": asdict(options)}
     skipped = is_finished(out) and options.resume
@@ -326,6 +329,14 @@ def _train(
         loss_curves(read_history(out / "history.csv"), curves, title=title)
         console.print(f"{out} is finished; its losses are drawn in {curves}")
     return out
+
+
+def described(config: DataConfig, data: ImageData) -> str:
+    """What a stage trains on, in one line, so that a forgotten root or list of classes shows at once."""
+    source = config.root or "made scenes (no --data.root)"
+    names = ", ".join(data.class_names[:6]) + (", ..." if len(data.class_names) > 6 else "")
+    counts = f"{len(data.train_set)} images to train on, {len(data.val_set)} to validate on"
+    return f"{source}: {counts}; {len(data.class_names)} classes: {names}"
 
 
 def _told(options: TrainSegmenter | TrainClassifier | TrainGain, start: Weights | None) -> dict[str, object]:

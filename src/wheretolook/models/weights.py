@@ -357,7 +357,10 @@ def _class_names(weights: Weights, given: tuple[str, ...] | None) -> tuple[str, 
         names = VOC_CLASSES
     if not names:
         what = "a trunk alone" if classes is None else f"{classes} classes without names"
-        raise WeightsError(f"{weights.path}: expected class names, got {what}; give class_names=(...)")
+        raise WeightsError(
+            f"{weights.path}: expected class names, got {what}; give class_names=(...), or, last on the command line, "
+            "--class_names A B"
+        )
     if classes is not None and len(names) != classes:
         raise WeightsError(f"{weights.path}: expected {classes} class names, got {len(names)}: {', '.join(names)}")
     return names

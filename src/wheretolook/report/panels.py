@@ -189,8 +189,8 @@ def _panels(comparison: Comparison, class_names: Sequence[str], columns: Sequenc
     panels = {
         "image": _Panel(picture(before.image), _short(before.name)),
         "ground truth": _Panel(painted(background, before.truth), class_names[before.class_index], outline=1.1),
-        "attention before": _Panel(overlay(ground, first), f"{_percent(before.energy_inside)} inside", outline=0.6),
-        "attention after": _Panel(overlay(ground, second), f"{_percent(after.energy_inside)} inside", outline=0.6),
+        "attention before": _Panel(overlay(ground, first), _inside(before), outline=0.6),
+        "attention after": _Panel(overlay(ground, second), _inside(after), outline=0.6),
     }
     for name, prediction in (("before", before.prediction), ("after", after.prediction)):
         if prediction is not None:
@@ -215,6 +215,10 @@ def _draw_row(
         write_at(
             figure, left + width / 2, top + tall + LINE - 0.04, panel.caption, size=SMALL, colour=MUTED, ha="center"
         )
+
+
+def _inside(shown: Explanation) -> str:
+    return f"{_percent(shown.energy_inside)} inside" if shown.attention.any() else "empty map"
 
 
 def _outline(axes: Axes, inside: np.ndarray, width: float) -> None:
