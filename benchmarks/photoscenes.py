@@ -12,6 +12,7 @@ import json
 import statistics
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = with_test_held_out(read_recipe(arguments.recipe))
     bench = Bench(recipe, arguments.out, arguments.split or recipe.test_split)
-    bench.measured(bench.original(), arguments.out / "original")
+    bench.measured(bench.original, arguments.out / "original")
     chosen = rows(recipe.guided, arguments.external_weight)
     wanted = [row for row in chosen if not arguments.rows or row.name in arguments.rows]
     if unknown := {*(arguments.rows or ())} - {row.name for row in chosen}:
@@ -125,6 +126,7 @@ class Bench:
     out: Path
     split: str
 
+    @cached_property
     def original(self) -> Path:
         """What every row starts from."""
         return stages_before_guidance(self.recipe, self.out)
@@ -138,7 +140,7 @@ class Bench:
         recipe, folder = self.recipe, self.folder(row, seed)
         training = replace(recipe.gain, seed=seed, validate_every=recipe.gain.steps)  # rows are measured afterwards
         options = TrainGain(
-            str(self.original()), str(folder), True, recipe.data, row.objective, training, recipe.hardware
+            str(self.original), str(folder), True, recipe.data, row.objective, training, recipe.hardware
         )
         self.measured(train_gain(options), folder)
 
