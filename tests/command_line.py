@@ -12,7 +12,7 @@ NARROW = {"widths": (4, 8, 8, 8, 8), "segmenter_width": 16, "classifier_widths":
 KEYS = [
     *("weights", "accuracy", "accuracy_class", "mean_iu", "fwavacc", "iu_per_class", "map", "f1"),
     *("energy_pointing", "energy_pointing_over_chance", "attention_iou", "attention_iou_20", "attention_iou_ceiling"),
-    *("pointing_game", "empty_maps", "images", "pairs"),
+    *("pointing_game", "empty_maps", "images", "masks", "pairs"),
 ]
 
 

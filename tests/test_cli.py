@@ -46,6 +46,7 @@ TYPED_WRONG = [
     ("train-gain --weights a --training.step 3", "unknown option --training.step; did you mean '--training.steps'?"),
     ("train-gain --weights a stray", "unexpected stray"),
     ("convert --class_name x a b", "unknown option --class_name; did you mean '--class_names'?"),
+    ("convert a b --padding sane", "--padding: expected same, caffe or none, got sane; did you mean 'same'?"),
     ("fetch x --foldr y", "unknown option --foldr; did you mean '--folder'?"),
     ("evaluate", "expected --weights, got none"),
     ("evaluate --weights", "--weights: expected a value, got none"),
@@ -85,9 +86,9 @@ IN_A_FILE = [
     ("data: /path/to/voc", "--data: expected a YAML file of options, got '/path/to/voc'"),
     ("data: 5", "--data: expected options, got 5"),
     ("data: {scenes: 3}", "--data.scenes: expected options, got 3"),
-    ("- 1", "--config: expected a YAML file of options, got - 1"),
-    ("a: [b", "--config: expected a YAML file of options, got while parsing"),
-    ("", "--config: expected a YAML file of options, got nothing"),
+    ("- 1", "--config recipe.yaml: expected a YAML file of options, got - 1"),
+    ("a: [b", "--config recipe.yaml: expected a YAML file of options, got while parsing"),
+    ("", "--config recipe.yaml: expected a YAML file of options, got nothing"),
 ]
 
 
@@ -136,8 +137,11 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*at, network, "--data.root=voc", "--data.split=vaal"], "there is no split 'vaal'; did you mean 'val'?"),
         ([*at, network, "--data.root=voc", "--data.split=odd"], ghost),
         ([*small, "--data.root=voc", "--data.split=val"], "mask voc/SegmentationClass/c.png has the value 77"),
-        ([*small, "--data.root=thumbs", "--out=thumbs_run"], "expected images of at least 32x32, got "),
-        ([*at, network, *SERVED, f"--out={network}"], f"cannot write {network}/metrics.json: "),
+        ([*small, "--data.root=thumbs", "--out=thumbs_run"], "a: expected images of at least 32x32, got 16x12; "),
+        (
+            [*at, network, *SERVED, f"--out={network}"],
+            f"cannot write {network}/metrics.json: file exists; choose another folder",
+        ),
         ([*gain, f"--out={network}/run"], f"cannot write {network}/run"),
         ([*at, network, *SERVED, "--accelerator=warp"], "accelerator warp is not there"),
         ([*gain, "--hardware.accelerator=gpus"], "hardware options that do not work here: "),
@@ -147,6 +151,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*small, f"--training.seed={2**80}"], f"expected seed of 0 to {2**63 - 1}, got {2**80}"),
         ([*small, "--network.dropout=2"], "expected dropout of 0 to 1, got 2.0"),
         ([*small, "--network.classifier_widths", "8", "0"], "expected classifier_widths of at least 1, got 8 0"),
+        ([*gain, "--data.scale", "1", "2"], "scale 1.0 2.0 resizes before a crop, and there is none; give crop"),
         ([*at, network, *SERVED, "--data.batch_size=0"], "expected batch_size >= 1 and workers >= 0, not 0 and 0"),
         ([*draw, *SERVED, "--data.workers=-1"], "expected batch_size >= 1 and workers >= 0, not 3 and -1"),
         ([*draw, *SERVED, "--count=0"], "expected at least 1 picture, got 0"),

@@ -17,6 +17,7 @@ from wheretolook.cli import main
 from wheretolook.config import ObjectiveConfig
 from wheretolook.models.fcn import FCN8s, FCN16s
 from wheretolook.models.weights import load_network, save_network
+from wheretolook.records import TORCHVISION
 
 from .command_line import CLASSES, KEYS, NARROW, QUICK, SCENES, SERVED, complaint
 from .data.folders_on_disk import write_lines, write_voc
@@ -81,7 +82,9 @@ def test_the_table_has_the_figures_of_all_networks(mission: Path):
     for row in rows:
         assert list(row) == KEYS or set(row) == set(KEYS)
         assert row["images"] == 5 and row["pairs"] > 0 and len(row["iu_per_class"]) == 4
-        shares = [value for name, value in row.items() if name not in ("weights", "images", "pairs", "iu_per_class")]
+        shares = [
+            value for name, value in row.items() if name not in ("weights", "images", "masks", "pairs", "iu_per_class")
+        ]
         assert all(value is None or value >= 0 for value in shares)
     table, classes = (mission / "runs/report/metrics.md").read_text().split("\n\n")
     heading, _, *lines = table.splitlines()
@@ -278,6 +281,14 @@ def test_weights_survive_the_predecessors_format(mission: Path):
         torch.testing.assert_close(returned.state_dict()[name], value, rtol=0, atol=0)
 
 
+def test_a_network_is_told_its_padding_and_preprocessing(mission: Path):
+    assert main(["convert", str(mission / "runs/guided"), "bare.npz"]) == 0
+    options = ["--padding=caffe", "--preprocessing", "torchvision", "--class_names", *CLASSES]
+    assert main(["convert", "bare.npz", "told.safetensors", *options]) == 0
+    told = load_network("told.safetensors")
+    assert (told.padding, told.preprocessing, told.class_names) == ("caffe", TORCHVISION, CLASSES)
+
+
 def test_a_fresh_classifier_is_another_one(mission: Path):
     """Without --fresh training goes on from the file's classifier; nothing is learned here, so that it shows."""
     guided = str(mission / "runs/guided")
@@ -340,7 +351,7 @@ def test_images_of_many_sizes_are_measured_one_by_one(mission: Path):
         assert main([*argv, f"--data.batch_size={size}", f"--out=by{size}"]) == 0
         rows += json.loads(Path(f"by{size}/metrics.json").read_text())
     one, four = rows
-    assert one["images"] == 4 and one["pairs"] == 4
+    assert (one["images"], one["masks"], one["pairs"]) == (4, 4, 4)
     assert all(one[key] == pytest.approx(four[key]) for key in KEYS if one[key] is not None and key != "iu_per_class")
 
 
@@ -354,7 +365,7 @@ def test_nothing_measured_is_null_in_json_and_a_dash_in_the_table(mission: Path)
     write_lines(Path("plain/splits/val.txt"), *CLASSES)
     assert main(["evaluate", "--weights", str(mission / "runs/guided"), "--data.root=plain"]) == 0
     (row,) = json.loads(Path("runs/evaluation/metrics.json").read_text())
-    assert (row["mean_iu"], row["energy_pointing"], row["pairs"], row["images"]) == (None, None, 0, 3)
+    assert (row["mean_iu"], row["energy_pointing"], row["pairs"], row["images"], row["masks"]) == (None, None, 0, 3, 0)
     assert row["map"] is not None and not math.isnan(row["map"])
     assert "| \N{EN DASH} |" in Path("runs/evaluation/metrics.md").read_text()
 

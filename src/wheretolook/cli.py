@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[type, str, str]] = {
     "demo": (Recipe, "run_recipe", "run the packaged recipe on made scenes; takes the options of run"),
 }
 DEFAULTS = {"demo": str(files("wheretolook") / "recipes" / "demo.yaml")}  # a command's options where it is given none
+CONVERT: dict[str, Any] = {  # its options, with their types
+    "class_names": list[str] | None,
+    "padding": Literal["same", "caffe"] | None,
+    "preprocessing": Literal["caffe", "fcn_authors", "torchvision"] | None,
+}
 LISTS = "Values of a list are separated by spaces (--data.crop 96 128); none switches an option off."
 NUMBER = re.compile(r"-\.?\d")  # a negative number is a value, not an option
 
@@ -98,7 +103,12 @@ def make_parser() -> ArgumentParser:
     convert = _Parser(description="Read any known weights file and write it in another format.")
     convert.add_argument("source", type=str, help="a weights file or run folder")
     convert.add_argument("target", type=str, help="the file to write: .safetensors, or .npz in the predecessor's names")
-    convert.add_argument("--class_names", type=list[str] | None, default=None, help="the foreground classes")
+    convert.add_argument("--class_names", type=CONVERT["class_names"], default=None, help="the foreground classes")
+    convert.add_argument("--padding", type=CONVERT["padding"], default=None, help="none for the file's own")
+    about = "what the network was trained on: BGR 0-255 with the mean of VGG (caffe) or of the FCN authors, or RGB as"
+    convert.add_argument(
+        "--preprocessing", type=CONVERT["preprocessing"], default=None, help=f"{about} torchvision; none for the file's"
+    )
     commands.add_subcommand("convert", convert, help="write weights in another format")
     fetch = _Parser(description="Fetch public weights or data by name.")
     fetch.add_argument("name", type=str, help=f"one of {', '.join(PUBLIC_FILES)}")
@@ -149,7 +159,7 @@ def _spelled(token: str, values: list[str], kind: Any) -> list[str]:
 
 def _kinds(command: str) -> dict[str, Any]:
     """Every option of a command by its dotted name, with its type."""
-    others: dict[str, dict[str, Any]] = {"convert": {"class_names": list[str] | None}, "fetch": {"folder": str}}
+    others: dict[str, dict[str, Any]] = {"convert": CONVERT, "fetch": {"folder": str}}
     return dict(_fields(COMMANDS[command][0])) if command in COMMANDS else others.get(command, {})
 
 
@@ -190,7 +200,8 @@ def _run(parser: ArgumentParser, options: Namespace) -> None:
     from wheretolook import commands  # here, since it imports torch
 
     if command == "convert":
-        commands.convert(Path(chosen.source), Path(chosen.target), chosen.class_names)
+        source, target = Path(chosen.source), Path(chosen.target)
+        commands.convert(source, target, chosen.class_names, chosen.padding, chosen.preprocessing)
     elif command == "fetch":
         commands.fetch_public(chosen.name, Path(chosen.folder))
     else:

@@ -3,12 +3,13 @@
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn, track
 
@@ -26,10 +27,10 @@ from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.data.module import ImageData, evaluation_loader
 from wheretolook.errors import ConfigError, DataError, WeightsError
 from wheretolook.files import remove, write_json, write_text
-from wheretolook.models.fcn import ARCHITECTURES, FCN
+from wheretolook.models.fcn import ARCHITECTURES, FCN, Padding
 from wheretolook.models.weights import Weights, build, fill, load_network, read_weights, save_network
 from wheretolook.public import fetch
-from wheretolook.records import CAFFE, Batch
+from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Batch
 from wheretolook.report.curves import loss_curves, read_history, summary_picture
 from wheretolook.report.panels import Comparison, choose, comparison_picture, contact_sheet
 from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
@@ -37,12 +38,14 @@ from wheretolook.training.classifier import ClassifierStage
 from wheretolook.training.evaluate import Figures, evaluate
 from wheretolook.training.explain import explain
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import environment, is_finished, run_stage, settle
+from wheretolook.training.runs import environment, held, is_finished, leads, run_stage, settle
 from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import Stage, check_budget
 
-console = Console()
+# a file or a pipe has no width to keep to, and a table wrapped in it cannot be read by a program
+console = Console(width=None if sys.stdout.isatty() else 1000)
 log = logging.getLogger("wheretolook")
+PREPROCESSINGS = {"caffe": CAFFE, "fcn_authors": FCN_AUTHORS, "torchvision": TORCHVISION}
 PICTURES_FILE = "pictures.json"
 UNSAFE = re.compile(r"[^\w.-]")  # in a file's name
 
@@ -132,12 +135,6 @@ def _drawn_before(out: Path) -> list[Path]:
         return []
 
 
-def leads() -> bool:
-    """Whether this is the process that measures, draws and speaks for all that train together."""
-    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
-    return rank == 0
-
-
 def check_count(pictures: int) -> None:
     """Make sure that there is a picture to draw.
 
@@ -203,9 +200,17 @@ def stages_before_guidance(recipe: Recipe, out: Path) -> Path:
     )
 
 
-def convert(source: Path, target: Path, class_names: Sequence[str] | None = None) -> None:
-    """Write a network in another format."""
-    save_network(load_network(source, class_names=tuple(class_names) if class_names else None), target)
+def convert(
+    source: Path,
+    target: Path,
+    class_names: Sequence[str] | None = None,
+    padding: Padding | None = None,
+    preprocessing: str | None = None,
+) -> None:
+    """Write a network in another format, or with another padding or preprocessing than its file is known by."""
+    names = tuple(class_names) if class_names else None
+    space = None if preprocessing is None else PREPROCESSINGS[preprocessing]
+    save_network(load_network(source, class_names=names, padding=padding, preprocessing=space), target)
     console.print(f"wrote {target}")
 
 
@@ -318,13 +323,14 @@ def _train(
     _require_data(stage, data)
     if leads():
         console.print(described(options.data, data))
-    settle(out, _told(options, start), resume=options.resume)
     curves, record = out / "curves.png", {"options": asdict(options)}
     skipped = is_finished(out) and options.resume
-    if not skipped:
-        run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record=record)
-    elif leads():
-        console.print(f"{out} is finished: skipped")
+    with nullcontext() if skipped else held(out):
+        settle(out, _told(options, start), resume=options.resume)
+        if not skipped:
+            run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record=record)
+        elif leads():
+            console.print(f"{out} is finished: skipped")
     if leads() and not (skipped and curves.exists()):
         loss_curves(read_history(out / "history.csv"), curves, title=title)
         console.print(f"{out} is finished; its losses are drawn in {curves}")

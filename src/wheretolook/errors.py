@@ -3,8 +3,10 @@
 The command line prints these without a traceback and exits with code 2. Anything else that escapes is our own bug.
 """
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -51,3 +53,19 @@ def reason(error: OSError) -> str:
         'no such file or directory'
     """
     return (error.strerror or os.strerror(error.errno or 0) or type(error).__name__).lower()
+
+
+def unwritable(path: object, error: OSError) -> DataError:
+    """What to say of a file or folder that cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free some space or choose another folder" if full else "choose another folder"
+    return DataError(f"cannot write {path}: {reason(error)}; {remedy}")
+
+
+@contextmanager
+def naming(images: Sequence[str]) -> Iterator[None]:
+    """Where images turn out to be too small for the network, say which."""
+    try:
+        yield
+    except ImageSizeError as error:
+        raise ImageSizeError(f"{', '.join(images)}: {error}") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from wheretolook.errors import DataError, reason
+from wheretolook.errors import DataError, reason, unwritable
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {reason(error)}; free some space or choose another folder") from error
+        raise unwritable(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:

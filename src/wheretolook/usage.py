@@ -3,8 +3,8 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from wheretolook.errors import nearest
 
@@ -41,7 +41,9 @@ def complaint(text: str, argv: Sequence[str], kinds: Mapping[str, Any]) -> str:
     if groups and ".".join(groups) in kinds:
         return _wrong_value(text, groups, kinds)
     if found := NO_CONFIG.search(text):
-        return f"--{(groups or ['config'])[0]}: expected a YAML file of options, got {found[1] or 'nothing'}"
+        option = f"--{groups[0]}" if groups else f"--config {_config_file(argv)}".strip()
+        got = found[1].replace(' in "<unicode string>"', "")  # what the parser calls any text
+        return f"{option}: expected a YAML file of options, got {got or 'nothing'}"
     return re.sub(KEY.pattern, r"--\1", text)
 
 
@@ -49,8 +51,8 @@ def spoken(kind: Any) -> str:
     """A type as a user reads it.
 
     Example:
-        >>> spoken(int | None), spoken(Literal["voc", "folder"]), spoken(tuple[int, int]), spoken(list[str])
-        ('int or none', 'voc or folder', '2 values (int)', 'a list')
+        >>> spoken(int | None), spoken(Literal["voc", "folder"] | None), spoken(tuple[int, int]), spoken(list[str])
+        ('int or none', 'voc, folder or none', '2 values (int)', 'a list')
     """
     parts = get_args(kind)
     if get_origin(kind) is tuple:
@@ -58,7 +60,7 @@ def spoken(kind: Any) -> str:
     if get_origin(kind) is list:
         return "a list"
     if parts:  # of a Literal or a union
-        words = [str(part) if isinstance(part, str) else spoken(part) for part in parts]
+        words = [part if isinstance(part, str) else spoken(part) for part in _choices(kind)]
         return f"{', '.join(words[:-1])} or {words[-1]}"
     if dataclasses.is_dataclass(kind):
         return "options"
@@ -73,6 +75,12 @@ def word_none(kind: Any) -> str:
         'expected int or none, got the word none; a YAML file spells it null'
     """
     return f"expected {spoken(kind)}, got the word none; a YAML file spells it null"
+
+
+def _config_file(argv: Sequence[str]) -> str:
+    """The last file that the command line names as its config."""
+    words = " ".join(argv).replace("--config=", "--config ").split("--config ")
+    return words[-1].split(" ")[0] if len(words) > 1 else ""
 
 
 def _unknown(name: str, kinds: Mapping[str, Any]) -> str:
@@ -99,6 +107,9 @@ def _wrong_value(text: str, groups: list[str], kinds: Mapping[str, Any]) -> str:
 
 
 def _choices(kind: Any) -> list[object]:
+    """What a Literal or a union offers; a type itself where it is neither."""
     if get_origin(kind) is Literal:
         return list(get_args(kind))
-    return [choice for part in get_args(kind) for choice in _choices(part)]
+    if get_origin(kind) in (Union, UnionType):
+        return [choice for part in get_args(kind) for choice in _choices(part)]
+    return [kind]

@@ -43,6 +43,21 @@ def test_split_may_be_a_file_anywhere(tmp_path):
     assert open_voc(tmp_path / "voc", str(tmp_path / "seg11valid.txt")).names == ("c", "a")
 
 
+def test_a_split_may_write_the_endings_of_its_images(tmp_path):
+    write_voc(tmp_path, names=("a", "b.jpg"))
+    write_lines(tmp_path / "with_endings.txt", "a.jpg", "b.jpg")
+    assert open_voc(tmp_path, str(tmp_path / "with_endings.txt")).names == ("a", "b.jpg")  # one is called that
+
+
+def test_a_root_without_splits_says_where_they_are_expected(tmp_path):
+    for path in (write_voc(tmp_path) / "ImageSets/Segmentation").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"ImageSets/Segmentation holds no split; expected .*\(train.txt\)"):
+        open_voc(tmp_path, "train")
+    write_lines(tmp_path / "list.txt", "a")
+    assert open_voc(tmp_path, str(tmp_path / "list.txt")).names == ("a",)
+
+
 def test_classes_file_replaces_vocs_and_loses_its_background(tmp_path):
     write_lines(write_voc(tmp_path) / "classes.txt", "background", "cat", "dog")
     data = open_voc(tmp_path, "train")

@@ -124,7 +124,7 @@ def test_a_batch_gives_what_its_images_give_alone(padding):
 
 @pytest.mark.parametrize("size", [(31, 64), (64, 16)])
 def test_images_that_are_too_small_are_refused(size):
-    with pytest.raises(ValueError, match=f"at least 32x32, got {size[0]}x{size[1]}"):
+    with pytest.raises(ValueError, match=f"at least 32x32, got {size[1]}x{size[0]}"):
         narrow()(torch.zeros(1, 3, *size))
 
 

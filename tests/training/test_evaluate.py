@@ -46,7 +46,7 @@ def test_perfect_answers_have_perfect_figures():
     assert found.pop("energy_pointing_over_chance") == pytest.approx(3 / sum(chances))
     assert found == {
         **{"attention_iou_20": 1.0, "attention_iou_ceiling": 1.0, "pointing_game": 1.0, "empty_maps": 0.0},
-        **{"images": 3, "pairs": 3},
+        **{"images": 3, "masks": 3, "pairs": 3},
     }
 
 

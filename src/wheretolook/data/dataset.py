@@ -86,12 +86,13 @@ def read_class_names(root: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def read_split(split: str, known: Mapping[str, Path]) -> tuple[str, ...]:
+def read_split(split: str, known: Mapping[str, Path], images: Collection[str] = ()) -> tuple[str, ...]:
     """The names of the images in a split.
 
     Args:
         split: the name of a split, or the path of a text file of names.
         known: the files of the splits that the data set has.
+        images: the names of the images that there are, which the file may write with their suffixes.
 
     Raises:
         DataError: there is no such split, or it names no image, or one twice.
@@ -100,7 +101,8 @@ def read_split(split: str, known: Mapping[str, Path]) -> tuple[str, ...]:
     if not path.is_file():
         available = ", ".join(sorted(known)) or "none"
         raise DataError(f"there is no split '{split}'{nearest(split, known)}; available: {available}, or a file's path")
-    names = tuple(read_lines(path, "split"))
+    lines = read_lines(path, "split")
+    names = tuple(Path(line).stem if Path(line).stem in images and line not in images else line for line in lines)
     if not names:
         raise DataError(f"split '{split}' ({path}) names no image")
     if len(set(names)) < len(names):

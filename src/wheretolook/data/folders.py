@@ -233,14 +233,14 @@ def _split_names(root: Path, split: str, images: Mapping[str, Path], held_out: S
     if split in ("train", "val") and not {"train", "val"} & set(known):
         _require_no_loose_splits(root)
         others = {*known, *held_out} - {"train", "val"}
-        named = {name for other in others for name in _bare(read_split(other, known), images)}
+        named = {name for other in others for name in read_split(other, known, images)}
         names = tuple(name for name in images if name not in named and _validates(name) == (split == "val"))
         if not names:
             raise DataError(
                 f"split '{split}' of {root} is empty ({len(images)} images in all); write splits/{split}.txt"
             )
         return names
-    names = _bare(read_split(split, known), images)
+    names = read_split(split, known, images)
     require(names, images, "images", split, root / "images")
     return names
 
@@ -249,11 +249,6 @@ def _require_no_loose_splits(root: Path) -> None:
     for name in ("train", "val"):
         if (root / f"{name}.txt").is_file():
             raise DataError(f"{root / name}.txt is not read there; move it into {root / 'splits'}")
-
-
-def _bare(written: Sequence[str], images: Mapping[str, Path]) -> tuple[str, ...]:
-    """Names as the images have them; a split may write them with their suffixes."""
-    return tuple(Path(name).stem if Path(name).stem in images and name not in images else name for name in written)
 
 
 def _validates(name: str) -> bool:

@@ -72,8 +72,8 @@ def open_voc(
         DataError: no such split, files missing, or SBD added to classes that are not VOC's.
     """
     class_names = read_class_names(root) or VOC_CLASSES
-    names = _split_names(root, split)
     images = files_by_name(root / IMAGES, (".jpg", ".jpeg", ".png"))
+    names = _split_names(root, split, images)
     masks = files_by_name(root / MASKS, (".png",))
     require(names, images, "images", split, root / IMAGES)
     require(names, masks, "masks", split, root / MASKS)
@@ -82,13 +82,18 @@ def open_voc(
         if class_names != VOC_CLASSES:
             raise DataError(f"the masks of SBD ({sbd}) have VOC's 20 classes, but {root} has others; leave sbd out")
         others = {*files_by_name(root / SPLITS, (".txt",)), *held_out}
-        unwanted = {*names, *(name for other in others for name in _split_names(root, other))}
+        unwanted = {*names, *(name for other in others for name in _split_names(root, other, images))}
         entries += [entry for entry in sbd_entries(sbd) if entry.name not in unwanted]
     return MaskedImages(entries, class_names, resize)
 
 
-def _split_names(root: Path, split: str) -> tuple[str, ...]:
-    return read_split(split, files_by_name(root / SPLITS, (".txt",)))
+def _split_names(root: Path, split: str, images: Collection[str]) -> tuple[str, ...]:
+    known = files_by_name(root / SPLITS, (".txt",))
+    if not known and not Path(split).is_file():
+        raise DataError(
+            f"{root / SPLITS} holds no split; expected lists of names there ({split}.txt), or a list's path"
+        )
+    return read_split(split, known, images)
 
 
 def sbd_entries(root: Path) -> list[Entry]:

@@ -211,7 +211,7 @@ class FCN(GuidedNetwork):
         size = side_lengths(images)
         if min(size) < SMALLEST_SIDE:
             raise ImageSizeError(
-                f"expected images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {size[0]}x{size[1]}; "
+                f"expected images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {size[1]}x{size[0]}; "
                 "give a larger resize or crop"
             )
         pools = self.trunk(images)

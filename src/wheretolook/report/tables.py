@@ -23,6 +23,7 @@ HEADINGS = {
     "pointing_game": "Pointing game",
     "empty_maps": "Empty maps",
     "images": "Images",
+    "masks": "with masks",
     "pairs": "Pairs",
 }
 """What each column of an evaluation is called, in the order in which the columns stand."""
@@ -30,7 +31,7 @@ HEADINGS = {
 FOUR_DECIMALS = ("accuracy", "accuracy_class", "mean_iu", "fwavacc")  # as the literature prints them
 RATIOS = ("energy_pointing_over_chance",)
 ABSENT = "\N{EN DASH}"
-COUNTS = ("images", "pairs")
+COUNTS = ("images", "masks", "pairs")
 SHARES = tuple(key for key in HEADINGS if key not in ("weights", *RATIOS, *COUNTS))
 """The figures that lie in [0, 1] and are printed in percent."""
 

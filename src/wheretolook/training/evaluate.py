@@ -8,6 +8,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import nn
 
 from wheretolook.attention.maps import pair_maps, upsampled
+from wheretolook.errors import naming
 from wheretolook.guidance.objective import pair_targets, present_pairs
 from wheretolook.metrics.attention import AttentionMetric, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
@@ -30,7 +31,7 @@ class Evaluator(nn.Module):
         self.classification = ClassificationMetric(classes)
         self.attention = AttentionMetric()
         self.ceiling = AttentionMetric()
-        self.images = 0
+        self.images = self.masks = 0
         if not shared:
             for metric in (self.segmentation, self.classification, self.attention, self.ceiling):
                 metric.distributed_available_fn = _alone
@@ -39,6 +40,7 @@ class Evaluator(nn.Module):
     def update(self, output: GuidedOutput, batch: Batch) -> None:
         """Take in what the network gave for a batch."""
         self.images += len(batch.images)
+        self.masks += int(batch.segmented.sum())
         self.classification.update(output.class_scores, batch.labels)
         if output.mask_scores is not None and batch.segmented.any():
             exact = batch.segmented
@@ -68,12 +70,13 @@ class Evaluator(nn.Module):
             "pointing_game": attention.pointing_game,
             "empty_maps": attention.empty_maps,
             "images": self.images,
+            "masks": self.masks,
             "pairs": attention.pairs,
         }
 
     def reset(self) -> None:
         """Forget everything gathered."""
-        self.images = 0
+        self.images = self.masks = 0
         for metric in (self.segmentation, self.classification, self.attention, self.ceiling):
             metric.reset()
 
@@ -91,12 +94,13 @@ def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
 
     Returns:
         `accuracy`, `accuracy_class`, `mean_iu`, `fwavacc`, `iu_per_class`, `map`, `f1`, the attention figures,
-        `images` and `pairs`.
+        `images`, `masks` (how many of them have one that is exact) and `pairs`.
     """
     device = next(network.parameters()).device
     evaluator = Evaluator(len(network.class_names), shared=False).to(device)
     with evaluation_mode(network), torch.inference_mode():
         for batch in batches:
             batch = move_data_to_device(batch, device)
-            evaluator.update(network(network.preprocessing(batch.images)), batch)
+            with naming(batch.names):
+                evaluator.update(network(network.preprocessing(batch.images)), batch)
     return evaluator.compute()

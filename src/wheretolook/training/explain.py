@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from wheretolook.attention.maps import pair_maps, upsampled
+from wheretolook.errors import naming
 from wheretolook.guidance.objective import pair_targets, present_pairs, visible
 from wheretolook.metrics.attention import energy_inside
 from wheretolook.modes import evaluation_mode
@@ -20,7 +21,7 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explan
     """
     device = next(network.parameters()).device
     for batch in batches:
-        with evaluation_mode(network), torch.inference_mode():
+        with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
             output = network(network.preprocessing(batch.images.to(device)))
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
         pairs = present_pairs(batch.labels & batch.annotated[:, None])

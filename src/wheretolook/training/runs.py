@@ -19,14 +19,16 @@ from typing import cast
 
 import lightning as L
 import torch
+from filelock import FileLock, Timeout
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
 from wheretolook.config import HardwareConfig
-from wheretolook.errors import ConfigError, DataError, TrainingError, reason
+from wheretolook.errors import ConfigError, TrainingError, unwritable
 from wheretolook.files import write_json
 from wheretolook.models.fcn import FCN
 from wheretolook.models.weights import NETWORK_FILE, save_network
@@ -38,6 +40,7 @@ RECORD_FILE = "run.json"
 OPTIONS_FILE = "options.json"
 BEST_FILE = "best.safetensors"
 RUNNING_ONLY = ("processes", "precision")  # options that a finished run need not share with those that follow
+LOCK_FILE = ".lock"
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 
 
@@ -90,6 +93,37 @@ def run_stage(
     with _own_errors(out):
         trainer.strategy.barrier()
     return out / NETWORK_FILE
+
+
+def leads() -> bool:
+    """Whether this is the process that measures, draws and speaks for all that train together."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Keep a folder to one run, whose processes share it; the system lets go when the leading one ends, however.
+
+    Raises:
+        ConfigError: another run holds it.
+        DataError: it cannot be written.
+    """
+    lock = FileLock(out / LOCK_FILE, timeout=0)
+    if leads():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise ConfigError(
+                f"another run is training in {out}; wait for its end, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise unwritable(out, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def settle(out: Path, told: Mapping[str, object], *, resume: bool) -> None:
@@ -216,7 +250,7 @@ def _own_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"cannot write {out}: {reason(error)}; free some space or choose another folder") from error
+        raise unwritable(out, error) from error
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise TrainingError("another process of this run stopped; its line stands above") from error

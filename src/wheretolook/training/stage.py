@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from wheretolook.config import TrainingConfig
-from wheretolook.errors import ConfigError, TrainingError
+from wheretolook.errors import ConfigError, TrainingError, naming
 from wheretolook.guidance.objective import average_images, segmentation_loss
 from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms
 from wheretolook.training.evaluate import Evaluator
@@ -61,7 +61,8 @@ class Stage(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of a batch's losses, all of them logged."""
-        terms = self.terms(batch)
+        with naming(batch.names):
+            terms = self.terms(batch)
         self.seen += batch.names
         self.require_finite(terms)
         for name, value in terms._asdict().items():
@@ -91,7 +92,8 @@ class Stage(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather the figures of a batch."""
-        self.evaluator.update(self.network(self.network.preprocessing(batch.images)), batch)
+        with naming(batch.names):
+            self.evaluator.update(self.network(self.network.preprocessing(batch.images)), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures, and the score that picks the best checkpoint."""
