@@ -70,10 +70,10 @@ def rows(guided: ObjectiveConfig, external_weight: float) -> list[Row]:
     def frozen(objective: ObjectiveConfig) -> ObjectiveConfig:
         return replace(objective, freeze_classifier=True, channel_weights="constant")
 
-    classified = replace(guided, external_weight=0.0)
+    classified = replace(guided, external_weight=0.0, external="squared")
     lighter, lighter_classified = (replace(objective, segmentation_weight=1.5) for objective in (guided, classified))
     mined = replace(lighter_classified, mining_weight=1.0)
-    squared = replace(mined, external="squared", external_weight=external_weight)
+    squared = replace(mined, external_weight=external_weight)
     return [
         # alone, a loss may weigh what it likes: AdamW's steps do not depend on it
         Row("Control", frozen(replace(lighter_classified, classification_weight=0.0)), 3),

@@ -87,7 +87,8 @@ def memory() -> list[tuple[str, float, float, bool]]:
 
 def paired(ours: Callable[[], None], floor: Callable[[], None], repeats: int) -> float:
     """Median of the ratios of times taken in turn, after one round of each to warm up."""
-    ours(), floor()
+    for work in (ours, floor):
+        work()
     return statistics.median(seconds(ours) / seconds(floor) for _ in range(repeats))
 
 

@@ -159,6 +159,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*gain, "--objective.mining_weight=-1"], "expected mining_weight of at least 0, got -1"),
         (["train-segmenter", "--data.scenes.classes=9"], "made scenes have 2 to 8 classes, not 9"),
         (["run", *SERVED], "expected weights or a segmenter stage, got neither"),
+        (["run", "--data.root=voc", "--segmenter.steps=9", "--test_split=vla"], "there is no split 'vla'; did you"),
         (["convert", network, "net.bin"], "expected a name ending in .safetensors or .npz, got net.bin"),
         (["fetch", "fcn8s_from_cafe.npz"], "expected one of fcn8s_from_caffe.npz, "),
     ]
@@ -232,6 +233,9 @@ def test_an_interruption_is_said_and_has_its_own_code(
     monkeypatch.setattr("wheretolook.training.gain.average_images", lambda *_: signal.raise_signal(signal.SIGINT))
     assert main(["train-gain", "--weights", network, *SERVED, *QUICK]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("wheretolook: stopped; --resume goes on")
+    monkeypatch.setattr("wheretolook.commands.evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert main(["evaluate", "--weights", network, *SERVED]) == 130  # which has nothing to go on from
+    assert capsys.readouterr().err.splitlines()[-1] == "wheretolook: stopped"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,8 +310,12 @@ def test_a_run_goes_on_with_the_processes_and_the_precision_that_it_was_begun_wi
     """They decide the weights as the options do; a run that is finished is skipped all the same."""
     argv = ["train-classifier", "--weights", str(mission / "runs/segmenter"), *SERVED, *QUICK, "--out=begun"]
     assert main(argv) == 0
-    finished = [*argv, "--resume", "--hardware.precision=64-true"]
+    finished = [*argv, "--resume", "--hardware.precision=64-true", "--data.workers=1"]  # which decide nothing any more
     assert main(finished) == 0 and "skipped" in capsys.readouterr().out
+    Path("begun/run.json").unlink()
+    elsewhere = shutil.copytree(mission / "runs/segmenter", "moved")
+    moved = [str(elsewhere) if word == str(mission / "runs/segmenter") else word for word in argv]
+    assert main([*moved, "--resume", "--data.workers=1"]) == 0  # nor do these, ever
     Path("begun/run.json").unlink()
     for option, says in (("precision=64-true", "precision 32-true, got 64-true"), ("devices=2", "processes 1, got 2")):
         assert says in complaint(capsys, *argv, "--resume", f"--hardware.{option}")

@@ -64,10 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wheretolook: {_line(error, argv)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        how = "the same command" if argv[:1] in (["run"], ["demo"]) else "--resume"
-        print(f"wheretolook: stopped; {how} goes on from the last checkpoint", file=sys.stderr)
+        print(f"wheretolook: stopped{_how_to_go_on(argv[0])}", file=sys.stderr)
         return 130
     return 0
+
+
+def _how_to_go_on(command: str) -> str:
+    if command in ("run", "demo"):
+        return "; the same command goes on from the last checkpoint"
+    return "; --resume goes on from the last checkpoint" if command.startswith("train-") else ""
 
 
 def read_recipe(path: str | Path, *options: str) -> Recipe:

@@ -29,7 +29,7 @@ from wheretolook.errors import ConfigError, DataError, WeightsError
 from wheretolook.files import remove, write_json, write_text
 from wheretolook.models.fcn import ARCHITECTURES, FCN, Padding
 from wheretolook.models.weights import Weights, build, fill, load_network, read_weights, save_network
-from wheretolook.public import fetch
+from wheretolook.public import PUBLIC_FILES, fetch
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Batch
 from wheretolook.report.curves import loss_curves, read_history, summary_picture
 from wheretolook.report.panels import Comparison, choose, comparison_picture, contact_sheet
@@ -152,7 +152,8 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
     """
     check_count(recipe.pictures)
     recipe = with_test_held_out(recipe)
-    out = Path(recipe.out)
+    out, test = Path(recipe.out), replace(recipe.data, split=recipe.test_split)
+    open_dataset(test, test.split)  # what is wrong with it shows before the training, not after
     original = stages_before_guidance(recipe, out)
     runs = {"Original": original}
     for name, objective in (("control", recipe.control), ("guided", recipe.guided)):
@@ -163,7 +164,6 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
             runs[name.capitalize()] = train_gain(options)
     if not leads():
         return []
-    test = replace(recipe.data, split=recipe.test_split)
     weights = [str(path) for path in runs.values()]
     report = out / "report"
     accelerator = recipe.hardware.accelerator
@@ -220,7 +220,7 @@ def fetch_public(name: str, folder: Path) -> None:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(name, total=None)
         path = fetch(name, folder, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    console.print(f"{path} is there and has the published checksum")
+    console.print(f"{path} is there and has the published checksum{PUBLIC_FILES[name].hint}")
 
 
 def new_network(config: NetworkConfig, class_names: tuple[str, ...], start: Weights | None, seed: int) -> FCN:
@@ -347,10 +347,12 @@ def described(config: DataConfig, data: ImageData) -> str:
 
 def _told(options: TrainSegmenter | TrainClassifier | TrainGain, start: Weights | None) -> dict[str, object]:
     """What the run's weights depend on: the options, and what is in the file that it starts from."""
-    told = {name: value for name, value in asdict(options).items() if name not in ("out", "resume", "hardware")}
-    hardware = options.hardware
+    told, hardware = asdict(options), options.hardware
+    for name in ("out", "resume", "hardware", "weights"):  # what the weights' file is called does not matter
+        del told[name]
+    del told["data"]["workers"]
     told |= {"processes": hardware.devices * hardware.nodes, "precision": hardware.precision}
-    return told if start is None else {**told, "weights_sha256": start.digest()}
+    return told | {"weights_sha256": None if start is None else start.digest()}
 
 
 def _require_data(stage: Stage, data: ImageData) -> None:

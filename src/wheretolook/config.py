@@ -39,8 +39,8 @@ class DataConfig:
         layout: what the folder is; auto looks.
         split: the split to train on or to evaluate: a name, or the path of a file of names.
         val_split: the split to validate on while training.
-        sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images that
-            any other split in the root holds.
+        sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images of
+            the validation split and of any other list in the root that does not hold the whole training split.
         held_out: further splits, names or paths, whose images must not come in with SBD, nor with a plain folder's
             automatic cut.
         resize: length in pixels that each image's longer side is resized to; none keeps the full size.

@@ -28,12 +28,14 @@ class PublicFile:
         md5: its checksum, as published.
         about: what it is.
         scales: factors that its network puts on the scores of some layers, folded into the weights when loaded.
+        hint: what to do with it, for the line that says that it has come.
     """
 
     address: str
     md5: str
     about: str
     scales: dict[str, float] = field(default_factory=dict)
+    hint: str = ""
 
 
 def _drive(identifier: str) -> str:
@@ -78,11 +80,13 @@ PUBLIC_FILES = {
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
         "6cd6e144f989b92b3379bac3b3de84fd",
         "VOC2012: images, masks, splits",
+        hint="; unpack it (tar xf) and give --data.root VOCdevkit/VOC2012",
     ),
     "benchmark.tgz": PublicFile(
         "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
         "2b2af8a6cff7365684e002c08be823a6",
         "SBD: extra training masks",
+        hint="; unpack it (tar xf) and give --data.sbd benchmark_RELEASE",
     ),
 }
 

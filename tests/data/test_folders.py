@@ -195,6 +195,21 @@ def test_a_folder_knows_what_it_can_teach(tmp_path):
     assert boxed.has_annotations and not boxed.has_masks
 
 
+def test_a_class_may_have_blanks_in_its_name(tmp_path):
+    for name in "abcd":
+        write_image(tmp_path / "images" / f"{name}.jpg")
+    rows = ("a,traffic light", "b,traffic light; dog", "c,dog bus", "d,traffic light;")
+    write_lines(tmp_path / "labels.csv", "image,classes", *rows)
+    write_lines(tmp_path / "splits/all.txt", *"abcd")
+    write_lines(tmp_path / "classes.txt", "dog", "traffic light", "bus")
+    data = open_folder(tmp_path, "all")
+    assert [data[index].labels.nonzero().flatten().tolist() for index in range(4)] == [[1], [0, 1], [0, 2], [1]]
+    (tmp_path / "classes.txt").unlink()
+    write_lines(tmp_path / "labels.csv", "image,classes", *rows[1:])
+    write_lines(tmp_path / "splits/all.txt", *"bcd")
+    assert open_folder(tmp_path, "all").class_names == ("bus", "dog", "traffic light")
+
+
 def test_classes_separated_by_commas_are_refused(tmp_path):
     write_image(tmp_path / "images" / "a.jpg")
     write_lines(tmp_path / "labels.csv", "image,classes", "a,cat,dog")

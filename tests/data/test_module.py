@@ -180,6 +180,15 @@ def test_evaluation_shows_every_image_once_over_all_processes(tmp_path, world):
     assert set(counts) == set(data.names) and set(counts.values()) == {1}
 
 
+def test_every_process_has_an_image_to_validate_on_or_none_trains(tmp_path):
+    """A process without a batch would skip the sums over processes that the others wait for."""
+    data = open_dataset(DataConfig(root=str(write_voc(tmp_path, tuple("abcde")))), "train")  # 4 images of one size
+    shares = [[batch.names for batch in evaluation_loader(data, 8, 0, rank, 3)] for rank in range(3)]
+    assert shares == [[("a",), ("d",)], [("b",)], [("c",)]]
+    with pytest.raises(DataError, match="an image to validate on for each of 5 processes, got 4; use fewer devices"):
+        evaluation_loader(data, 8, 0, 0, 5)
+
+
 def test_evaluation_fills_its_batches_and_repeats_itself(tmp_path):
     data = open_dataset(DataConfig(root=str(mixed_sizes(tmp_path))), "val")
     first = [batch.names for batch in evaluation_loader(data, 3, 0)]

@@ -160,7 +160,7 @@ def test_torchvisions_vgg16_becomes_trunk_and_fully_convolutional_layers(tmp_pat
     assert (again.preprocessing, again.padding, again.segmenter.fc7.out_channels) == (TORCHVISION, "same", 8)
     (message,) = caplog.messages
     assert "started fresh: classifier.fc6_cl, classifier.fc7_cl" in message and message.endswith("not used: fc8")
-    assert "segmenter.score_pool3" in message and "upscore" not in message and "trunk" not in message
+    assert "segmenter.score_pool3" in message and "upscore" not in message and "trunk." not in message
 
 
 def test_a_known_public_vgg16_in_torchvisions_names_keeps_caffes_convention(tmp_path, monkeypatch):
@@ -218,7 +218,7 @@ def test_a_segmenter_without_a_classifier_gets_one_from_the_seed(tmp_path, caplo
     assert caplog.record_tuples[0] == (
         "wheretolook",
         logging.WARNING,
-        f"{path}: loaded {len(arrays)} arrays; started fresh: {fresh}; not used: none",
+        f"{path}: loaded: trunk, segmenter; started fresh: {fresh}; not used: none",
     )
 
 

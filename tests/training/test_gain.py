@@ -310,3 +310,10 @@ def test_mining_gradients_travel_at_the_trainers_scale():
     for plugin, scale in ((SimpleNamespace(scaler=scaler), 1024.0), (SimpleNamespace(scaler=None), 1.0)):
         stage._trainer = SimpleNamespace(precision_plugin=plugin)
         assert stage.loss_scale() == scale
+
+
+def test_an_external_loss_that_is_chosen_but_not_weighed_is_told(caplog: pytest.LogCaptureFixture):
+    stage_with(external="energy")
+    assert not caplog.messages
+    stage_with(external="energy", external_weight=0.0)
+    assert caplog.messages == ["external energy has no effect: external_weight is 0"]

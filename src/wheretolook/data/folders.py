@@ -157,7 +157,7 @@ def _rows(path: Path, header: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
                 if None in row:  # where DictReader puts what the header has no column for
                     raise DataError(
                         f"{path}, line {table.line_num}: expected {len(table.fieldnames or ())} columns, got more; "
-                        "separate the classes of an image by spaces"
+                        "separate the classes of an image by spaces or semicolons"
                     )
                 yield f"{path}, line {table.line_num}", {name: (row[name] or "").strip() for name in header}
     except OSError as error:
@@ -172,10 +172,17 @@ def _class_names(root: Path, table: list[tuple[str, dict[str, str]]], masks: boo
         return listed
     if masks:
         raise DataError(f"{root} has masks but no classes.txt; add one: a class a line, that of mask value 1 first")
-    names = {name for _, row in table for name in row["classes"].split()}
+    names = {name for _, row in table for name in _written_classes(row["classes"])}
     if not names:
         raise DataError(f"{root} names no class: expected classes.txt, or labels.csv with the header image,classes")
     return tuple(sorted(names))
+
+
+def _written_classes(cell: str, known: Sequence[str] = ()) -> list[str]:
+    """The classes in a cell: separated by semicolons, or by blanks where it has none and is no name as it stands."""
+    if ";" in cell:
+        return [name.strip() for name in cell.split(";") if name.strip()]
+    return [cell] if cell in known else cell.split()
 
 
 def _labels(
@@ -184,7 +191,9 @@ def _labels(
     labels: dict[str, frozenset[int]] = {}
     for where, row in table:
         image = _image_name(row["image"], images, where)
-        indices = frozenset(_class_index(name, class_names, where) for name in row["classes"].split())
+        indices = frozenset(
+            _class_index(name, class_names, where) for name in _written_classes(row["classes"], class_names)
+        )
         labels[image] = labels.get(image, frozenset()) | indices
     return labels
 

@@ -40,9 +40,6 @@ class ImageData(LightningDataModule):
         DataError: data that are missing or wrong.
     """
 
-    # With few images a process may have none to validate on; Lightning forbids that unless told otherwise.
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(self, config: DataConfig, *, steps: int, accumulate: int = 1, seed: int = 0) -> None:
         super().__init__()
         self.config = config
@@ -204,7 +201,8 @@ def evaluation_loader(
         world: how many processes share the images.
 
     Raises:
-        DataError: an image whose header cannot be read.
+        DataError: an image whose header cannot be read, or fewer images than processes: one that has nothing to do
+            would leave the others waiting.
     """
     groups: dict[tuple[int, int], list[int]] = {}
     for index in range(len(dataset)):
@@ -212,4 +210,10 @@ def evaluation_loader(
     batches = [
         group[start : start + batch_size] for group in groups.values() for start in range(0, len(group), batch_size)
     ]
+    if len(batches) < world:
+        batches = [[index] for group in groups.values() for index in group]
+    if len(batches) < world:
+        raise DataError(
+            f"expected an image to validate on for each of {world} processes, got {len(batches)}; use fewer devices"
+        )
     return ImageLoader(dataset, batches[rank::world], workers, collate)

@@ -66,7 +66,8 @@ def open_voc(
         split: a name, or the path of a file of names.
         resize: length of the longer side in pixels; None keeps each image's size.
         sbd: root of the Semantic Boundaries data set, to add its images that the split does not hold yet.
-        held_out: splits whose images must not come in with them, beside all other splits of the root.
+        held_out: splits whose images must not come in with them, beside all other splits of the root that do not hold
+            the whole of this one.
 
     Raises:
         DataError: no such split, files missing, or SBD added to classes that are not VOC's.
@@ -81,8 +82,11 @@ def open_voc(
     if sbd is not None:
         if class_names != VOC_CLASSES:
             raise DataError(f"the masks of SBD ({sbd}) have VOC's 20 classes, but {root} has others; leave sbd out")
-        others = {*files_by_name(root / SPLITS, (".txt",)), *held_out}
-        unwanted = {*names, *(name for other in others for name in _split_names(root, other, images))}
+        unwanted = {*names, *(name for other in held_out for name in _split_names(root, other, images))}
+        for other in files_by_name(root / SPLITS, (".txt",)):
+            listed = set(_split_names(root, other, images))
+            if not listed >= {*names}:  # else it is a larger list to train on, such as trainval or trainaug
+                unwanted |= listed
         entries += [entry for entry in sbd_entries(sbd) if entry.name not in unwanted]
     return MaskedImages(entries, class_names, resize)
 

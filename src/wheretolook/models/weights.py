@@ -164,9 +164,9 @@ def fill(network: FCN, weights: Weights) -> None:
     network.load_state_dict({name: weights.tensors[name] for name in shared}, strict=False)
     if fresh or unused:
         log.warning(
-            "%s: loaded %d arrays; started fresh: %s; not used: %s",
+            "%s: loaded: %s; started fresh: %s; not used: %s",
             weights.path,
-            len(shared),
+            ", ".join(dict.fromkeys(name.partition(".")[0] for name in shared)) or "none",
             ", ".join(fresh) or "none",
             ", ".join(unused) or "none",
         )

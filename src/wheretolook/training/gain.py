@@ -1,5 +1,6 @@
 """Stage 2: fine-tune a segmenter such that its attention covers what it recognises."""
 
+import logging
 import math
 from contextlib import nullcontext
 
@@ -26,6 +27,8 @@ from wheretolook.modes import evaluation_mode
 from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms, side_lengths
 from wheretolook.training.collapse import CollapseWatch
 from wheretolook.training.stage import Stage, segmentation_term
+
+log = logging.getLogger("wheretolook")
 
 
 class GainStage(Stage):
@@ -165,6 +168,8 @@ def _check(objective: ObjectiveConfig) -> None:
             raise ConfigError(f"expected {name} of at least 0, got {weight}; 0 leaves the loss out")
     if not any(weights.values()):
         raise ConfigError(f"expected a weight above 0, got 0 for all of {', '.join(weights)}: nothing would be learned")
+    if objective.external != "squared" and not objective.external_weight:
+        log.warning("external %s has no effect: external_weight is 0", objective.external)
     if objective.mining_chunk < 1:
         raise ConfigError(f"expected mining_chunk of at least 1, got {objective.mining_chunk}")
     if objective.classes_per_image is not None and objective.classes_per_image < 1:

@@ -4,10 +4,12 @@ A run folder holds `history.csv`, `tensorboard/`, `checkpoints/` while it trains
 `network.safetensors` (the last step), `best.safetensors` (the best validation) and `run.json`, which marks the end.
 """
 
+import io
 import json
 import logging
 import os
 import platform
+import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,11 +17,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning as L
 import torch
 from filelock import FileLock, Timeout
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -29,7 +32,7 @@ from torch import distributed
 
 from wheretolook.config import HardwareConfig
 from wheretolook.errors import ConfigError, TrainingError, unwritable
-from wheretolook.files import write_json
+from wheretolook.files import replacing, write_json
 from wheretolook.models.fcn import FCN
 from wheretolook.models.weights import NETWORK_FILE, save_network
 from wheretolook.modes import training_only
@@ -170,7 +173,9 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareConfig) -> L.Trainer
     """Lightning's trainer for one long epoch of as many batches as the budget has, validated in between."""
     budget = stage.budget
     every = budget.validate_every or max(1, budget.steps // 10)
-    folder = out / "checkpoints"
+    folder, tensorboard = out / "checkpoints", out / "tensorboard"
+    if leads() and not _is_begun(out):  # else the curves of a run that failed would lie beneath those of this one
+        shutil.rmtree(tensorboard, ignore_errors=True)
     best = ModelCheckpoint(
         folder, "best", monitor="val/score", mode="max", save_weights_only=True, enable_version_counter=False
     )
@@ -189,13 +194,14 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareConfig) -> L.Trainer
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=max(1, min(10, budget.steps // 50)),
-        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        logger=TensorBoardLogger(out, name="", version=tensorboard.name),
         callbacks=[
             _Bar(refresh_rate=max(1, budget.steps // 100)),
             History(out / "history.csv", (*stage.shown, "score")),
             best,
             last,
         ],
+        plugins=[_Checkpoints()],
         use_distributed_sampler=False,  # its copies would count evaluation images twice
         enable_model_summary=False,
         default_root_dir=out,
@@ -260,6 +266,16 @@ def _own_errors(out: Path) -> Iterator[None]:
         if isinstance(error, SIGTERMException) or isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
+
+
+class _Checkpoints(TorchCheckpointIO):
+    """Lightning writes in the system's temporary folder and copies over the old file, which a kill would leave cut."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        content = io.BytesIO()  # torch's own writer has no words for a full disk
+        torch.save(checkpoint, content)
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
 
 class _Bar(TQDMProgressBar):

@@ -1,0 +1,103 @@
+"""The benchmarks run, small, and the packaged demo does."""
+
+import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+import yaml
+
+from wheretolook.cli import main
+from wheretolook.models.fcn import FCN8s
+
+from .command_line import NARROW, SCENES
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    specification = spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, specification.name, module)  # where dataclasses look for it
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_every_row_of_the_photographs_is_trained_measured_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """On scenes, one step a stage."""
+    step = {"steps": 1}
+    guided = {"mining_weight": 0.0, "external": "energy", "external_weight": 4.0, "freeze_classifier": False}
+    recipe = {
+        "test_split": "test",
+        "data": {"batch_size": 2, "scenes": SCENES},
+        "network": {name: list(value) if isinstance(value, tuple) else value for name, value in NARROW.items()},
+        **{"segmenter": step, "classifier": step, "gain": step, "guided": guided},
+        "hardware": {"accelerator": "cpu"},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    module = benchmark("photoscenes", monkeypatch)
+    argv = ["photoscenes.py", "--recipe", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path), "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--rows", "Control", "GAIN alone", "Energy, classifier free"])
+    module.main()
+    printed = capsys.readouterr().out
+    table = (tmp_path / "table.md").read_text()
+    assert printed.endswith(table + "\n")
+    lines = {line.split(" | ")[0].strip("| "): line.split(" | ")[1] for line in table.splitlines() if "| " in line}
+    assert lines["Original"] == lines["GAIN alone"] == lines["GAIN alone, classifier retrained"] == "1"
+    assert lines["Control"] == lines["Energy, classifier free"] == lines["Energy, classifier free - Control"] == "2"
+    assert "Energy, classifier free, classifier retrained" not in lines and "GAIN" not in lines
+    original, seeds = (
+        [json.loads((tmp_path / folder / "test/metrics.json").read_text())[0] for folder in folders]
+        for folders in (["original"], ["rows/Control/0", "rows/Control/1"])
+    )
+    mean = sum(row["accuracy"] for row in seeds) / 2
+    assert f"| {100 * original[0]['accuracy']:.2f} |" in table and f"| {100 * mean:.2f} ± " in table
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    module.main()
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
+
+
+def test_every_row_of_speed_is_measured(monkeypatch: pytest.MonkeyPatch):
+    module = benchmark("speed", monkeypatch)
+    monkeypatch.setattr(module, "SIZE", 64)
+    monkeypatch.setattr(module, "make_network", lambda: FCN8s(tuple(map(str, range(module.CLASSES))), **NARROW))
+    rows = module.times(1)
+    assert [bar for _, _, bar, _ in rows] == [1.15, 1.15, 1.15, 0.85]
+    assert all(0.01 < ratio < 100 for _, ratio, _, _ in rows)
+    held = module.peak(lambda network: lambda: torch.ones(2**24))
+    assert held == pytest.approx(2**26, rel=0.05)  # four bytes each
+
+
+def test_speed_says_which_rows_miss_their_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    module = benchmark("speed", monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["speed.py"])
+    monkeypatch.setattr(module, "times", lambda repeats: [("slow", 1.2, 1.15, True), ("quick", 0.9, 0.85, False)])
+    monkeypatch.setattr(module, "peak_of", {"forward": 1.0, "maps": 1.0, "step": 1.0, "gain": 1.7}.get)
+    assert module.main() == 1
+    assert capsys.readouterr().out.endswith("missed: slow; peak memory, GAIN step / step on the originals\n")
+    monkeypatch.setattr(module, "times", lambda repeats: [])
+    monkeypatch.setattr(module, "peak_of", lambda name: 1.0)
+    assert module.main() == 0
+
+
+def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """All of it, on its own scenes, but fewer and for two steps a stage."""
+    monkeypatch.chdir(tmp_path)
+    short = [
+        f"--{stage}.{option}=2"
+        for stage in ("segmenter", "classifier", "gain")
+        for option in ("steps", "validate_every")
+    ]
+    assert main(["demo", *short, "--data.scenes.images=8", "--data.batch_size=4", "--hardware.accelerator=cpu"]) == 0
+    report = tmp_path / "runs/demo/report"
+    assert [row["weights"] for row in json.loads((report / "metrics.json").read_text())] == [
+        "Original",
+        "Control",
+        "Guided",
+    ]
+    assert {"contact_sheet.png", "summary.png", "metrics.md"} <= {path.name for path in report.iterdir()}
