@@ -1,9 +1,10 @@
 """Every loss of stage 2 on photographs, from one and the same Original, with the same steps and the same data order.
 
-    .venv/bin/python benchmarks/photoscenes.py --out local/photoscenes
+    .venv/bin/python benchmarks/photoscenes.py --out runs/photoscenes
 
 Restartable: what is finished is skipped, and the table is written anew after every row. The recipe is
-recipes/photoscenes.yaml; each row changes only which of its losses are on. Rows with a frozen classifier are measured
+recipes/photoscenes.yaml; each row changes only which of its losses are on. Options of the recipe may follow, such as
+--gain.steps=200; give their rows another --folder. Rows with a frozen classifier are measured
 twice: with the classifier of stage 1, and with one trained afresh on the row's own trunk.
 """
 
@@ -99,11 +100,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/photoscenes"))
     parser.add_argument("--split", help="where the rows are measured; the recipe's test split unless given")
     parser.add_argument("--rows", nargs="*", help="names of the rows to run; all unless given")
+    parser.add_argument("--folder", default="rows", help="where the rows lie, in the folder of their Original")
     parser.add_argument("--seeds", type=int, default=3, help="most seeds a row")
     parser.add_argument("--external_weight", type=float, default=4.0, help="of the squared external loss")
-    arguments = parser.parse_args()
-    recipe = with_test_held_out(read_recipe(arguments.recipe))
-    bench = Bench(recipe, arguments.out, arguments.split or recipe.test_split)
+    arguments, options = parser.parse_known_args()
+    recipe = with_test_held_out(read_recipe(arguments.recipe, *options))
+    bench = Bench(recipe, arguments.out, arguments.folder, arguments.split or recipe.test_split)
     bench.measured(bench.original, arguments.out / "original")
     chosen = rows(recipe.guided, arguments.external_weight)
     wanted = [row for row in chosen if not arguments.rows or row.name in arguments.rows]
@@ -114,7 +116,7 @@ def main() -> None:
             for row in wanted:
                 if seed < row.seeds:
                     work(row, seed)
-                    write_text(arguments.out / "table.md", bench.table(chosen))
+                    write_text(arguments.out / arguments.folder / "table.md", bench.table(chosen))
     print(bench.table(chosen))
 
 
@@ -124,6 +126,7 @@ class Bench:
 
     recipe: Recipe
     out: Path
+    rows: str
     split: str
 
     @cached_property
@@ -133,7 +136,7 @@ class Bench:
 
     def folder(self, row: Row, seed: int) -> Path:
         """Where a row's network lies."""
-        return self.out / "rows" / row.name / str(seed)
+        return self.out / self.rows / row.name / str(seed)
 
     def run_row(self, row: Row, seed: int) -> None:
         """Stage 2 with one seed."""

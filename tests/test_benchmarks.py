@@ -45,7 +45,7 @@ def test_every_row_of_the_photographs_is_trained_measured_and_compared(
     monkeypatch.setattr(sys, "argv", [*argv, "--rows", "Control", "GAIN alone", "Energy, classifier free"])
     module.main()
     printed = capsys.readouterr().out
-    table = (tmp_path / "table.md").read_text()
+    table = (tmp_path / "rows/table.md").read_text()
     assert printed.endswith(table + "\n")
     lines = {line.split(" | ")[0].strip("| "): line.split(" | ")[1] for line in table.splitlines() if "| " in line}
     assert lines["Original"] == lines["GAIN alone"] == lines["GAIN alone, classifier retrained"] == "1"
@@ -60,6 +60,9 @@ def test_every_row_of_the_photographs_is_trained_measured_and_compared(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     module.main()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
+    monkeypatch.setattr(sys, "argv", [*argv, "--rows", "Control", "--folder=longer", "--gain.steps=2"])
+    module.main()
+    assert json.loads((tmp_path / "longer/Control/1/run.json").read_text())["budget"]["steps"] == 2
 
 
 def test_every_row_of_speed_is_measured(monkeypatch: pytest.MonkeyPatch):
