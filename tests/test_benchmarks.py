@@ -72,6 +72,8 @@ def test_every_row_of_speed_is_measured(monkeypatch: pytest.MonkeyPatch):
     rows = module.times(1)
     assert [bar for _, _, bar, _ in rows] == [1.15, 1.15, 1.15, 0.85]
     assert all(0.01 < ratio < 100 for _, ratio, _, _ in rows)
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("peaks of memory are read from Linux's /proc")
     held = module.peak(lambda network: lambda: torch.ones(2**24))
     assert held == pytest.approx(2**26, rel=0.05)  # four bytes each
 

@@ -98,6 +98,12 @@ def test_what_is_wrong_in_a_recipe_is_said_in_one_line(text: str, said: str, cap
     assert complaint(capsys, "run", "--config", "recipe.yaml").startswith(said)
     with pytest.raises(ConfigError, match=re.escape(said)):
         read_recipe("recipe.yaml")
+    Path("good.yaml").write_text("gain: {steps: 3}")
+    Path("recipe.yaml").rename("my recipe.yaml")
+    said = said.replace("recipe.yaml", "my recipe.yaml")
+    assert complaint(capsys, "run", "--config=my recipe.yaml").startswith(said)
+    said = said.replace("--config my recipe.yaml", "--config")  # one of two, and which is not told
+    assert complaint(capsys, "run", "--config", "my recipe.yaml", "--config", "good.yaml").startswith(said)
 
 
 def test_a_recipe_that_is_not_there(capsys: pytest.CaptureFixture[str]):
@@ -210,6 +216,7 @@ def test_options_that_would_do_nothing_are_refused(option: str, says: str, capsy
 
 
 def test_numbers_in_lists_may_be_spelled_as_people_do():
+    assert expanded(["convert", "--padding", "none", "a", "b"]) == ["convert", "--padding=null", "a", "b"]
     assert expanded(["run", "--data.scale", "1.", ".5"]) == ["run", "--data.scale=[1.0, 0.5]"]
     assert expanded(["run", "--data.crop", "096", "128"]) == ["run", "--data.crop=[96, 128]"]
 

@@ -154,8 +154,8 @@ def _spelled(token: str, values: list[str], kind: Any) -> list[str]:
     """One option with its values as the parser wants it."""
     if kind is bool and not values:
         return [f"{token}=true"]
-    if _is_null(values, kind):
-        return [f"{token}=null"]
+    if _is_null(values if _is_list(kind) else values[:1], kind):
+        return [f"{token}=null", *values[1:]]
     if _is_list(kind) and values and not values[0].startswith("["):
         strings = str in get_args(kind) or list[str] in get_args(kind)
         return [f"{token}={json.dumps(values if strings else [_number(value) for value in values])}"]

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -78,9 +79,10 @@ def word_none(kind: Any) -> str:
 
 
 def _config_file(argv: Sequence[str]) -> str:
-    """The last file that the command line names as its config."""
-    words = " ".join(argv).replace("--config=", "--config ").split("--config ")
-    return words[-1].split(" ")[0] if len(words) > 1 else ""
+    """The file that the command line names as its config; nothing where it names several."""
+    given = [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
+    given += [value for word, value in pairwise(argv) if word == "--config"]
+    return given[0] if len(given) == 1 else ""
 
 
 def _unknown(name: str, kinds: Mapping[str, Any]) -> str:

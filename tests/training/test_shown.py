@@ -48,11 +48,16 @@ def test_tensorboard_has_every_loss_and_figure_of_the_history(tmp_path: Path):
 
 
 def test_a_run_begun_anew_leaves_no_curves_of_the_one_that_failed(tmp_path: Path):
-    (tmp_path / "tensorboard").mkdir()
-    (tmp_path / "tensorboard/events.out.tfevents.1.failed").write_bytes(b"old")
-    train(budget(1), tmp_path, resume=True)
-    assert not (tmp_path / "tensorboard/events.out.tfevents.1.failed").exists()
-    assert "train/total" in curves(tmp_path)
+    """And of what others keep in a folder of that name nothing is touched."""
+    for out, failed in ((tmp_path / "failed", True), (tmp_path / "others", False)):
+        old = out / "tensorboard/events.out.tfevents.1.old"
+        old.parent.mkdir(parents=True)
+        old.touch()
+        if failed:
+            (out / "history.csv").touch()
+        train(budget(1), out, resume=True)
+        assert old.exists() != failed
+        assert "train/total" in curves(out)
 
 
 def test_the_progress_bar_names_the_losses_that_are_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

@@ -53,7 +53,7 @@ def _check(config: DataConfig) -> None:
         raise ConfigError(f"crop is a height and a width in pixels, not {config.crop[0]} {config.crop[1]}")
     if not 0 < config.scale[0] <= config.scale[1]:
         raise ConfigError(f"scale is the smallest and the largest factor, not {config.scale[0]} {config.scale[1]}")
-    if config.crop is None and config.scale != DataConfig.scale:
+    if config.crop is None and config.scale not in (DataConfig.scale, (1.0, 1.0)):
         raise ConfigError(
             f"scale {config.scale[0]} {config.scale[1]} resizes before a crop, and there is none; give crop"
         )

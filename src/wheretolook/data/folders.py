@@ -172,7 +172,9 @@ def _class_names(root: Path, table: list[tuple[str, dict[str, str]]], masks: boo
         return listed
     if masks:
         raise DataError(f"{root} has masks but no classes.txt; add one: a class a line, that of mask value 1 first")
-    names = {name for _, row in table for name in _written_classes(row["classes"])}
+    cells = [row["classes"] for _, row in table]
+    separated = [name for cell in cells if ";" in cell for name in _written_classes(cell)]
+    names = {name for cell in cells for name in _written_classes(cell, separated)}
     if not names:
         raise DataError(f"{root} names no class: expected classes.txt, or labels.csv with the header image,classes")
     return tuple(sorted(names))

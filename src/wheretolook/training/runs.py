@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,7 +31,7 @@ from torch import distributed
 
 from wheretolook.config import HardwareConfig
 from wheretolook.errors import ConfigError, TrainingError, unwritable
-from wheretolook.files import replacing, write_json
+from wheretolook.files import remove, replacing, write_json
 from wheretolook.models.fcn import FCN
 from wheretolook.models.weights import NETWORK_FILE, save_network
 from wheretolook.modes import training_only
@@ -101,7 +100,8 @@ def run_stage(
 def leads() -> bool:
     """Whether this is the process that measures, draws and speaks for all that train together."""
     rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
-    return rank == 0
+    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))  # Lightning minds it from its trainer on
+    return rank == 0 and node == "0"
 
 
 @contextmanager
@@ -117,6 +117,7 @@ def held(out: Path) -> Iterator[None]:
         try:
             out.mkdir(parents=True, exist_ok=True)
             lock.acquire()
+            remove((out / LAST_CHECKPOINT).parent.glob(".*.ckpt"))  # half-written, by a run that was killed
         except Timeout as error:
             raise ConfigError(
                 f"another run is training in {out}; wait for its end, or choose another folder"
@@ -144,11 +145,12 @@ def settle(out: Path, told: Mapping[str, object], *, resume: bool) -> None:
     """
     file, now = out / OPTIONS_FILE, dict(_flat(json.loads(json.dumps(told))))
     if not _is_begun(out):
-        write_json(file, told)
+        if leads():
+            write_json(file, told)
     elif resume and file.is_file():
         before = dict(_flat(json.loads(file.read_text(encoding="utf-8"))))
         done = RUNNING_ONLY if is_finished(out) else ()
-        for name in sorted((before.keys() | now.keys()) - {*done}):
+        for name in sorted(now.keys() - {*done}):
             if before.get(name) != now.get(name):
                 raise ConfigError(
                     f"{out}: expected the options that its run was begun with, {name} {before.get(name)}, got "
@@ -174,8 +176,8 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareConfig) -> L.Trainer
     budget = stage.budget
     every = budget.validate_every or max(1, budget.steps // 10)
     folder, tensorboard = out / "checkpoints", out / "tensorboard"
-    if leads() and not _is_begun(out):  # else the curves of a run that failed would lie beneath those of this one
-        shutil.rmtree(tensorboard, ignore_errors=True)
+    if leads() and not _is_begun(out) and (out / "history.csv").is_file():
+        remove(tensorboard.glob("events.out.tfevents.*"))  # of a run that failed: they would lie beneath this one's
     best = ModelCheckpoint(
         folder, "best", monitor="val/score", mode="max", save_weights_only=True, enable_version_counter=False
     )
