@@ -1,10 +1,12 @@
 """Shapes and types in signatures are checked while the tests run; what is slow to make is made once."""
 
 import os
+import signal
 
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is started deaf to it
 install_import_hook("wheretolook", "beartype.beartype")
 
 from pathlib import Path  # noqa: E402
