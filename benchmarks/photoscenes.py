@@ -4,8 +4,8 @@
 
 Restartable: what is finished is skipped, and the table is written anew after every row. The recipe is
 recipes/photoscenes.yaml; each row changes only which of its losses are on. Options of the recipe may follow, such as
---gain.steps=200; give their rows another --folder. Rows with a frozen classifier are measured
-twice: with the classifier of stage 1, and with one trained afresh on the row's own trunk.
+--gain.steps=200; give their rows another --folder. Rows with a frozen classifier are measured twice: with the
+classifier of stage 1, and with one trained afresh on the row's own trunk.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--external_weight", type=float, default=4.0, help="of the squared external loss")
     arguments, options = parser.parse_known_args()
     recipe = with_test_held_out(read_recipe(arguments.recipe, *options))
-    bench = Bench(recipe, arguments.out, arguments.folder, arguments.split or recipe.test_split)
+    bench = Bench(recipe, arguments.out, arguments.out / arguments.folder, arguments.split or recipe.test_split)
     bench.measured(bench.original, arguments.out / "original")
     chosen = rows(recipe.guided, arguments.external_weight)
     wanted = [row for row in chosen if not arguments.rows or row.name in arguments.rows]
@@ -116,7 +116,7 @@ def main() -> None:
             for row in wanted:
                 if seed < row.seeds:
                     work(row, seed)
-                    write_text(arguments.out / arguments.folder / "table.md", bench.table(chosen))
+                    write_text(bench.rows / "table.md", bench.table(chosen))
     print(bench.table(chosen))
 
 
@@ -126,7 +126,7 @@ class Bench:
 
     recipe: Recipe
     out: Path
-    rows: str
+    rows: Path
     split: str
 
     @cached_property
@@ -136,7 +136,7 @@ class Bench:
 
     def folder(self, row: Row, seed: int) -> Path:
         """Where a row's network lies."""
-        return self.out / self.rows / row.name / str(seed)
+        return self.rows / row.name / str(seed)
 
     def run_row(self, row: Row, seed: int) -> None:
         """Stage 2 with one seed."""

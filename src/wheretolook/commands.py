@@ -38,7 +38,7 @@ from wheretolook.training.classifier import ClassifierStage
 from wheretolook.training.evaluate import Figures, evaluate
 from wheretolook.training.explain import explain
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import environment, held, is_finished, leads, run_stage, settle
+from wheretolook.training.runs import HISTORY_FILE, environment, held, is_finished, leads, run_stage, settle
 from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import Stage, check_budget
 
@@ -332,7 +332,7 @@ def _train(
         elif leads():
             console.print(f"{out} is finished: skipped")
     if leads() and not (skipped and curves.exists()):
-        loss_curves(read_history(out / "history.csv"), curves, title=title)
+        loss_curves(read_history(out / HISTORY_FILE), curves, title=title)
         console.print(f"{out} is finished; its losses are drawn in {curves}")
     return out
 

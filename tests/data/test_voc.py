@@ -131,9 +131,8 @@ def test_sbd_brings_in_no_image_of_any_other_split(tmp_path):
     write_lines(tmp_path / "own.txt", "elsewhere")
     config = DataConfig(root=str(voc), sbd=str(sbd))
     assert open_dataset(config, "train", training=True).names == ("a", "b", "new", "elsewhere")
-    write_lines(
-        voc / "ImageSets/Segmentation/trainaug.txt", "b", "a", "new"
-    )  # a larger list to train on holds none out
+    # a larger list to train on holds none out
+    write_lines(voc / "ImageSets/Segmentation/trainaug.txt", "b", "a", "new")
     assert open_dataset(config, "train", training=True).names == ("a", "b", "new", "elsewhere")
     held_out = replace(config, held_out=[str(tmp_path / "own.txt")])
     assert open_dataset(held_out, "train", training=True).names == ("a", "b", "new")

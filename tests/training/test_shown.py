@@ -12,14 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wheretolook.config import ObjectiveConfig, TrainingConfig
 from wheretolook.data.module import ImageData
 from wheretolook.errors import DataError
-from wheretolook.records import ObjectiveTerms
 from wheretolook.training.gain import GainStage
 from wheretolook.training.runs import run_stage
 from wheretolook.training.stage import make_optimiser
 
 from .made import CPU, budget, scene_network, scenes
-
-LOSSES = [f"train/{name}" for name in ObjectiveTerms._fields]
 
 
 def train(training: TrainingConfig, out: Path, **options: object) -> None:

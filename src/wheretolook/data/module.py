@@ -204,6 +204,10 @@ def evaluation_loader(
         DataError: an image whose header cannot be read, or fewer images than processes: one that has nothing to do
             would leave the others waiting.
     """
+    if len(dataset) < world:
+        raise DataError(
+            f"expected an image to validate on for each of {world} processes, got {len(dataset)}; use fewer devices"
+        )
     groups: dict[tuple[int, int], list[int]] = {}
     for index in range(len(dataset)):
         groups.setdefault(dataset.size(index), []).append(index)
@@ -212,8 +216,4 @@ def evaluation_loader(
     ]
     if len(batches) < world:
         batches = [[index] for group in groups.values() for index in group]
-    if len(batches) < world:
-        raise DataError(
-            f"expected an image to validate on for each of {world} processes, got {len(batches)}; use fewer devices"
-        )
     return ImageLoader(dataset, batches[rank::world], workers, collate)

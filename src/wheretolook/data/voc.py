@@ -82,11 +82,11 @@ def open_voc(
     if sbd is not None:
         if class_names != VOC_CLASSES:
             raise DataError(f"the masks of SBD ({sbd}) have VOC's 20 classes, but {root} has others; leave sbd out")
-        unwanted = {*names, *(name for other in held_out for name in _split_names(root, other, images))}
-        for other in files_by_name(root / SPLITS, (".txt",)):
-            listed = set(_split_names(root, other, images))
-            if not listed >= {*names}:  # else it is a larger list to train on, such as trainval or trainaug
-                unwanted |= listed
+        own = set(names)
+        lists = [set(_split_names(root, other, images)) for other in files_by_name(root / SPLITS, (".txt",))]
+        # one that holds all of this split is a larger list to train on, such as trainval or trainaug
+        measured = [listed for listed in lists if not listed >= own]
+        unwanted = own.union(*measured, *(_split_names(root, other, images) for other in held_out))
         entries += [entry for entry in sbd_entries(sbd) if entry.name not in unwanted]
     return MaskedImages(entries, class_names, resize)
 

@@ -43,6 +43,8 @@ OPTIONS_FILE = "options.json"
 BEST_FILE = "best.safetensors"
 RUNNING_ONLY = ("processes", "precision")  # options that a finished run need not share with those that follow
 LOCK_FILE = ".lock"
+HISTORY_FILE = "history.csv"
+TENSORBOARD = "tensorboard"
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 
 
@@ -80,6 +82,8 @@ def run_stage(
         raise ConfigError(f"expected an empty folder, got {out} with a finished run; choose another --out")
     hardware = hardware or HardwareConfig()
     checkpoint = _checkpoint_to_resume(out, resume)
+    if checkpoint is None and leads():
+        _forget_failed_run(out)
     started = time.time()
     with _quiet(), training_only(network, stage.trained_modules()), _own_errors(out):
         with _hardware_errors():
@@ -175,9 +179,7 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareConfig) -> L.Trainer
     """Lightning's trainer for one long epoch of as many batches as the budget has, validated in between."""
     budget = stage.budget
     every = budget.validate_every or max(1, budget.steps // 10)
-    folder, tensorboard = out / "checkpoints", out / "tensorboard"
-    if leads() and not _is_begun(out) and (out / "history.csv").is_file():
-        remove(tensorboard.glob("events.out.tfevents.*"))  # of a run that failed: they would lie beneath this one's
+    folder = out / "checkpoints"
     best = ModelCheckpoint(
         folder, "best", monitor="val/score", mode="max", save_weights_only=True, enable_version_counter=False
     )
@@ -196,10 +198,10 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareConfig) -> L.Trainer
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=max(1, min(10, budget.steps // 50)),
-        logger=TensorBoardLogger(out, name="", version=tensorboard.name),
+        logger=TensorBoardLogger(out, name="", version=TENSORBOARD),
         callbacks=[
             _Bar(refresh_rate=max(1, budget.steps // 100)),
-            History(out / "history.csv", (*stage.shown, "score")),
+            History(out / HISTORY_FILE, (*stage.shown, "score")),
             best,
             last,
         ],
@@ -228,6 +230,12 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
     if not resume:
         raise ConfigError(f"expected an empty folder, got {out} with an unfinished run; give --resume to go on with it")
     return out / LAST_CHECKPOINT
+
+
+def _forget_failed_run(out: Path) -> None:
+    """The curves of a run that failed before its first checkpoint would lie beneath those of the one that begins."""
+    if (out / HISTORY_FILE).is_file():  # else what lies in the folder is not ours
+        remove((out / TENSORBOARD).glob("events.out.tfevents.*"))
 
 
 def _save_best(network: FCN, out: Path) -> None:
