@@ -17,16 +17,17 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
-from wheretolook.cli import read_recipe
-from wheretolook.commands import (
+from wheretolook.cli.commands import (
     evaluate_networks,
     stages_before_guidance,
     train_classifier,
     train_gain,
     with_test_held_out,
 )
-from wheretolook.config import Evaluate, ObjectiveConfig, Recipe, TrainClassifier, TrainGain
+from wheretolook.cli.main import read_recipe
 from wheretolook.files import write_text
+from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain
+from wheretolook.options.objective import ObjectiveOptions
 
 FIGURES = (
     "mean_iu",
@@ -49,7 +50,7 @@ class Row:
     """One objective, and how many seeds it is worth."""
 
     name: str
-    objective: ObjectiveConfig
+    objective: ObjectiveOptions
     seeds: int = 1
 
     @property
@@ -58,7 +59,7 @@ class Row:
         return self.objective.segmentation_weight
 
 
-def rows(guided: ObjectiveConfig, external_weight: float) -> list[Row]:
+def rows(guided: ObjectiveOptions, external_weight: float) -> list[Row]:
     """The rows of the table: the recipe's guided objective with other losses on.
 
     GAIN's rows weigh segmentation as its predecessor does; the last rows show what that costs the others.
@@ -68,7 +69,7 @@ def rows(guided: ObjectiveConfig, external_weight: float) -> list[Row]:
         external_weight: of the squared external loss, whose scale is another than the energy's.
     """
 
-    def frozen(objective: ObjectiveConfig) -> ObjectiveConfig:
+    def frozen(objective: ObjectiveOptions) -> ObjectiveOptions:
         return replace(objective, freeze_classifier=True, channel_weights="constant")
 
     classified = replace(guided, external_weight=0.0, external="squared")

@@ -23,19 +23,21 @@ import torch
 from PIL import Image
 
 from wheretolook.attention.maps import attention_maps
-from wheretolook.config import DataConfig, ObjectiveConfig, ScenesConfig, TrainingConfig
 from wheretolook.data import open_dataset
-from wheretolook.data.module import evaluation_loader
-from wheretolook.models.fcn import FCN8s
-from wheretolook.modes import training_only
+from wheretolook.data.loading import evaluation_loader
+from wheretolook.evaluation.evaluate import evaluate
+from wheretolook.networks.fcn.network import FCN8s
+from wheretolook.networks.modes import training_only
+from wheretolook.options.data import DataOptions, ScenesOptions
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import TrainingOptions
 from wheretolook.records import Batch
-from wheretolook.training.evaluate import evaluate
 from wheretolook.training.gain import GainStage
 
 BATCH, SIZE, CLASSES = 4, 224, 20
-CLASSIFICATION = ObjectiveConfig(mining_weight=0.0, segmentation_weight=0.0)
-EXTERNAL = ObjectiveConfig(mining_weight=0.0, segmentation_weight=0.0, external_weight=1.0)
-GAIN = ObjectiveConfig(segmentation_weight=0.0)
+CLASSIFICATION = ObjectiveOptions(mining_weight=0.0, segmentation_weight=0.0)
+EXTERNAL = ObjectiveOptions(mining_weight=0.0, segmentation_weight=0.0, external_weight=1.0)
+GAIN = ObjectiveOptions(segmentation_weight=0.0)
 
 
 def main() -> int:
@@ -130,9 +132,9 @@ def looker(network: FCN8s, batch: Batch, *, maps: bool = False) -> Callable[[], 
     return look
 
 
-def step(network: FCN8s, batch: Batch, objective: ObjectiveConfig = CLASSIFICATION) -> Callable[[], None]:
+def step(network: FCN8s, batch: Batch, objective: ObjectiveOptions = CLASSIFICATION) -> Callable[[], None]:
     """Losses and gradients of one training step."""
-    stage = GainStage(network, TrainingConfig(), objective)
+    stage = GainStage(network, TrainingOptions(), objective)
 
     def take() -> None:
         with training_only(network, stage.trained_modules()):
@@ -144,7 +146,7 @@ def step(network: FCN8s, batch: Batch, objective: ObjectiveConfig = CLASSIFICATI
 
 def evaluation(network: FCN8s, root: Path, passes: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """Evaluation from files to figures, and the bare forward with the segmenter of as many images."""
-    config = DataConfig(root=str(root), split="val", batch_size=BATCH)
+    config = DataOptions(root=str(root), split="val", batch_size=BATCH)
     network.class_names = tuple(f"class {index}" for index in range(CLASSES))
     loader = evaluation_loader(open_dataset(config, "val"), BATCH, workers=0)
     images = network.preprocessing(make_batch(BATCH).images)
@@ -165,7 +167,7 @@ def write_voc(root: Path, images: int) -> None:
     """Made scenes as JPEG and PNG files in VOC layout."""
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
-    scenes = open_dataset(DataConfig(scenes=ScenesConfig(size=SIZE, images=images)), "val")
+    scenes = open_dataset(DataOptions(scenes=ScenesOptions(size=SIZE, images=images)), "val")
     (root / "classes.txt").write_text("\n".join(f"class {index}" for index in range(CLASSES)))
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("\n".join(scenes.names))
     for index, name in enumerate(scenes.names):

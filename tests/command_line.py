@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheretolook.cli import main
+from wheretolook.cli.main import main
 
 SCENES = {"size": 40, "classes": 3, "images": 5}
 SERVED = ["--data.scenes.size=40", "--data.scenes.classes=3", "--data.scenes.images=5", "--data.batch_size=3"]

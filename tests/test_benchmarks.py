@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from wheretolook.cli import main
-from wheretolook.models.fcn import FCN8s
+from wheretolook.cli.main import main
+from wheretolook.networks.fcn.network import FCN8s
 
 from .command_line import NARROW, SCENES
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wheretolook.cli import expanded, make_parser, read_recipe
+from wheretolook.cli.main import expanded, make_parser, read_recipe
 from wheretolook.data import open_dataset
 
 ROOT = Path(__file__).parents[1]

@@ -7,22 +7,26 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from wheretolook.torchvision_import import install_finder
+
 if TYPE_CHECKING:
     from wheretolook.attention.maps import attention_maps, channel_weights, pair_maps
     from wheretolook.errors import WhereToLookError
-    from wheretolook.guidance.external import energy_loss, external_loss
-    from wheretolook.guidance.mining import masked_images, mining_loss, soft_mask
-    from wheretolook.guidance.objective import present_pairs
-    from wheretolook.models.fcn import FCN8s, FCN16s, FCN32s
-    from wheretolook.models.weights import load_network, save_network
+    from wheretolook.evaluation.evaluate import evaluate
+    from wheretolook.evaluation.explain import explain
+    from wheretolook.losses.external import energy_loss, external_loss
+    from wheretolook.losses.mining import masked_images, mining_loss, soft_mask
+    from wheretolook.losses.objective import present_pairs
+    from wheretolook.networks.fcn.network import FCN8s, FCN16s, FCN32s
+    from wheretolook.networks.files import load_network, save_network
     from wheretolook.records import Batch, GuidedOutput, Preprocessing
     from wheretolook.training.classifier import ClassifierStage
-    from wheretolook.training.evaluate import evaluate
-    from wheretolook.training.explain import explain
     from wheretolook.training.gain import GainStage
     from wheretolook.training.segmenter import SegmenterStage
 
 __version__ = version("wheretolook")
+
+install_finder()
 
 __all__ = [
     "Batch",
@@ -53,15 +57,15 @@ __all__ = [
 _HOMES = {
     "attention.maps": ("attention_maps", "channel_weights", "pair_maps"),
     "errors": ("WhereToLookError",),
-    "guidance.external": ("energy_loss", "external_loss"),
-    "guidance.mining": ("masked_images", "mining_loss", "soft_mask"),
-    "guidance.objective": ("present_pairs",),
-    "models.fcn": ("FCN8s", "FCN16s", "FCN32s"),
-    "models.weights": ("load_network", "save_network"),
+    "losses.external": ("energy_loss", "external_loss"),
+    "losses.mining": ("masked_images", "mining_loss", "soft_mask"),
+    "losses.objective": ("present_pairs",),
+    "networks.fcn.network": ("FCN8s", "FCN16s", "FCN32s"),
+    "networks.files": ("load_network", "save_network"),
     "records": ("Batch", "GuidedOutput", "Preprocessing"),
     "training.classifier": ("ClassifierStage",),
-    "training.evaluate": ("evaluate",),
-    "training.explain": ("explain",),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.explain": ("explain",),
     "training.gain": ("GainStage",),
     "training.segmenter": ("SegmenterStage",),
 }

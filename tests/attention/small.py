@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from wheretolook.models.classifier import PooledClassifier, classify
-from wheretolook.models.fcn import FCN8s
+from wheretolook.networks.fcn.network import FCN8s
+from wheretolook.networks.heads import PooledClassifier, classify
 from wheretolook.records import GuidedOutput
 
 

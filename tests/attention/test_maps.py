@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wheretolook.attention.maps import attention_maps, channel_weights, image_maps, normalised, pair_maps, upsampled
-from wheretolook.guidance.mining import masked_images, soft_mask
+from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.records import GuidedOutput
 
 from ..golden.values import difference, golden_network, golden_values

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from wheretolook.config import DataConfig
 from wheretolook.data.augment import Window, augment, cut, draw_window, frame, jitter_colours
 from wheretolook.data.images import mask_labels
+from wheretolook.options.data import DataOptions
 from wheretolook.records import TORCHVISION, VOID, Sample
 
-CONFIG = DataConfig(crop=(24, 20), scale=(0.5, 2.0))
+CONFIG = DataOptions(crop=(24, 20), scale=(0.5, 2.0))
 
 
 def coded_sample(height=30, width=40, classes=5):
@@ -128,7 +128,7 @@ def test_labels_follow_the_crop():
 
 
 def test_without_a_crop_the_image_is_itself_or_its_mirror():
-    sample, config = coded_sample(), DataConfig(crop=None, colour=0.0)
+    sample, config = coded_sample(), DataOptions(crop=None, colour=0.0)
     mirrored = 0
     for index in range(60):
         out = augment(sample, config, 0, 0, index)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from wheretolook.config import ScenesConfig
 from wheretolook.data.scenes import Scenes, home_background, scene_background
 from wheretolook.data.textures import CLASSES, signed_distance
 from wheretolook.errors import ConfigError
+from wheretolook.options.data import ScenesOptions
 
 
 def same(one, other):
@@ -17,7 +17,7 @@ def same(one, other):
 
 
 def test_scene_is_a_function_of_seed_split_and_index():
-    config = ScenesConfig(images=5)
+    config = ScenesOptions(images=5)
     first = Scenes(config, "train")
     again = pickle.loads(pickle.dumps(Scenes(config, "train")))
     np.random.seed(3)
@@ -39,13 +39,13 @@ def homes_met(config, split):
 
 
 def test_full_bias_puts_every_training_scene_at_home():
-    config = ScenesConfig(size=32, images=300, bias=1.0)
+    config = ScenesOptions(size=32, images=300, bias=1.0)
     assert homes_met(config, "train") == 300
     assert homes_met(config, "val") < 200  # 1 to 3 of 6 classes: 2 / 6 of 300 expected
 
 
 def test_no_bias_draws_every_kind_evenly():
-    config = ScenesConfig(images=1200, classes=6, bias=1.0, val_bias=0.0)
+    config = ScenesOptions(images=1200, classes=6, bias=1.0, val_bias=0.0)
     counts = Counter(scene_background(config, "val", index) for index in range(1200))
     assert len(counts) == 6
     # Chi-squared with 5 degrees of freedom exceeds 20.5 once in 1000.
@@ -54,7 +54,7 @@ def test_no_bias_draws_every_kind_evenly():
 
 
 def test_labels_are_what_can_be_seen():
-    data = Scenes(ScenesConfig(images=100, classes=4), "val")
+    data = Scenes(ScenesOptions(images=100, classes=4), "val")
     counts = Counter()
     for index in range(100):
         sample = data[index]
@@ -68,7 +68,7 @@ def test_labels_are_what_can_be_seen():
 
 def test_every_object_has_a_thin_void_border():
     """No object touches background or another object, and few pixels are void."""
-    data = Scenes(ScenesConfig(images=40), "train")
+    data = Scenes(ScenesOptions(images=40), "train")
     for index in range(40):
         mask = data[index].mask.numpy()
         for one, other in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
@@ -92,4 +92,4 @@ def test_distance_grows_by_at_most_about_a_pixel_a_pixel(surface):
 @pytest.mark.parametrize("wrong", [{"classes": 1}, {"classes": 9}, {"bias": 1.2}, {"size": 8}, {"images": 0}])
 def test_numbers_out_of_range(wrong):
     with pytest.raises(ConfigError):
-        Scenes(ScenesConfig(**wrong), "train")
+        Scenes(ScenesOptions(**wrong), "train")

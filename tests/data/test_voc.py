@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from wheretolook.config import DataConfig
 from wheretolook.data import open_dataset
 from wheretolook.data.voc import VOC_CLASSES, open_voc
 from wheretolook.errors import ConfigError, DataError
+from wheretolook.options.data import DataOptions
 
 from .folders_on_disk import corner_mask, write_image, write_lines, write_mask, write_voc
 
@@ -114,7 +114,7 @@ def test_bad_split_files(tmp_path, content):
 def test_sbd_adds_what_neither_training_nor_validation_holds(tmp_path, below):
     voc, sbd = write_voc(tmp_path / "voc"), tmp_path / "sbd"
     write_sbd(sbd / below, ("new", "a", "c", "other"))
-    config = DataConfig(root=str(voc), sbd=str(sbd))
+    config = DataOptions(root=str(voc), sbd=str(sbd))
     data = open_dataset(config, "train", training=True)
     assert data.names == ("a", "b", "new", "other")
     np.testing.assert_array_equal(data[2].mask.numpy(), corner_mask(20).clip(0, 20))
@@ -129,7 +129,7 @@ def test_sbd_brings_in_no_image_of_any_other_split(tmp_path):
     write_sbd(sbd, ("new", "measured", "elsewhere"))
     write_lines(voc / "ImageSets/Segmentation/seg11valid.txt", "measured")
     write_lines(tmp_path / "own.txt", "elsewhere")
-    config = DataConfig(root=str(voc), sbd=str(sbd))
+    config = DataOptions(root=str(voc), sbd=str(sbd))
     assert open_dataset(config, "train", training=True).names == ("a", "b", "new", "elsewhere")
     # a larger list to train on holds none out
     write_lines(voc / "ImageSets/Segmentation/trainaug.txt", "b", "a", "new")
@@ -159,14 +159,14 @@ def test_sbd_that_cannot_work_is_refused(tmp_path, monkeypatch):
 
 def test_layout_is_found_or_its_absence_explained(tmp_path):
     write_voc(tmp_path / "voc")
-    assert open_dataset(DataConfig(root=str(tmp_path / "voc")), "val").names == ("c",)
+    assert open_dataset(DataOptions(root=str(tmp_path / "voc")), "val").names == ("c",)
     with pytest.raises(DataError, match="has no folder JPEGImages or images"):
-        open_dataset(DataConfig(root=str(tmp_path)), "val")
+        open_dataset(DataOptions(root=str(tmp_path)), "val")
     with pytest.raises(DataError, match="has no folder images;"):
-        open_dataset(DataConfig(root=str(tmp_path / "voc"), layout="folder"), "val")
+        open_dataset(DataOptions(root=str(tmp_path / "voc"), layout="folder"), "val")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
-        open_dataset(DataConfig(root=str(tmp_path / "nowhere")), "val")
-    for config in (DataConfig(layout="voc"), DataConfig(root="x", layout="scenes"), DataConfig(sbd="x")):
+        open_dataset(DataOptions(root=str(tmp_path / "nowhere")), "val")
+    for config in (DataOptions(layout="voc"), DataOptions(root="x", layout="scenes"), DataOptions(sbd="x")):
         with pytest.raises(ConfigError):
             open_dataset(config, "val")
 
@@ -175,7 +175,7 @@ def test_an_image_that_a_split_names_twice_would_count_twice(tmp_path):
     write_voc(tmp_path)
     write_lines(tmp_path / "ImageSets/Segmentation/val.txt", "c", "a", "b", "a")
     with pytest.raises(DataError, match=r"split 'val' \(.*val.txt\) names 'a' twice; each image has one line"):
-        open_dataset(DataConfig(root=str(tmp_path)), "val")
+        open_dataset(DataOptions(root=str(tmp_path)), "val")
 
 
 def test_photographs_agree_with_their_own_list(photoscenes):
@@ -183,7 +183,7 @@ def test_photographs_agree_with_their_own_list(photoscenes):
     rows = [line.split(",") for line in (photoscenes / "groups.csv").read_text().splitlines()[1:]]
     classes = {row[0]: set(row[4].split()) for row in rows}
     for split, count in (("train", 600), ("val", 160), ("biased_train", 400), ("unbiased_val", 400)):
-        data = open_dataset(DataConfig(root=str(photoscenes)), split)
+        data = open_dataset(DataOptions(root=str(photoscenes)), split)
         assert len(data) == count and data.class_names[0] == "bird" and len(data.class_names) == 8
         for index in range(0, count, 40):
             sample = data[index]

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wheretolook.models.fcn import FCN
-from wheretolook.models.weights import load_network
+from wheretolook.networks.fcn.network import FCN
+from wheretolook.networks.files import load_network
 
 FOLDER = Path(__file__).parent
 WEIGHTS = FOLDER / "fcn8s_gain_narrow_weights.npz"

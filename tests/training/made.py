@@ -5,15 +5,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from wheretolook.config import DataConfig, HardwareConfig, ObjectiveConfig, ScenesConfig, TrainingConfig
-from wheretolook.models.fcn import FCN8s
+from wheretolook.networks.fcn.network import FCN8s
+from wheretolook.options.data import DataOptions, ScenesOptions
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import HardwareOptions, TrainingOptions
 from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, Preprocessing, Sample, collate
 from wheretolook.training.gain import GainStage
 
-CPU = HardwareConfig(accelerator="cpu")
+CPU = HardwareOptions(accelerator="cpu")
 NAMES = ("disc", "bar", "ring")
 SIZE = (48, 32)  # features are 3 x 2
-EVERYTHING = ObjectiveConfig(0.7, 1.3, 2.0, 1.1)
+EVERYTHING = ObjectiveOptions(0.7, 1.3, 2.0, 1.1)
 
 # every option of the objective, away from its default, with the weights that let it matter
 VARIANTS: dict[str, dict[str, object]] = {
@@ -106,9 +108,9 @@ def floats(batch: Batch) -> Batch:
     return batch._replace(images=batch.images.float())
 
 
-def scenes(**options: object) -> DataConfig:
+def scenes(**options: object) -> DataOptions:
     """A few made scenes, small and mixed."""
-    return DataConfig(batch_size=2, crop=(32, 32), scenes=ScenesConfig(size=40, classes=3, images=5), **options)
+    return DataOptions(batch_size=2, crop=(32, 32), scenes=ScenesOptions(size=40, classes=3, images=5), **options)
 
 
 def scene_network(seed: int = 0, dropout: float = 0.5) -> FCN8s:
@@ -124,14 +126,14 @@ def scene_network(seed: int = 0, dropout: float = 0.5) -> FCN8s:
     )
 
 
-def budget(steps: int = 2, **options: object) -> TrainingConfig:
-    return TrainingConfig(steps=steps, learning_rate=1e-2, **options)
+def budget(steps: int = 2, **options: object) -> TrainingOptions:
+    return TrainingOptions(steps=steps, learning_rate=1e-2, **options)
 
 
 def plain_stage() -> GainStage:
     """Stage 2 by plain descent and without dropout, so that rounding errors stay small."""
     training = replace(budget(3, validate_every=3), optimiser="sgd", learning_rate=0.02, schedule="constant")
-    return GainStage(scene_network(dropout=0.0), training, ObjectiveConfig(external_weight=1.0))
+    return GainStage(scene_network(dropout=0.0), training, ObjectiveOptions(external_weight=1.0))
 
 
 class ConstantNetwork(GuidedNetwork):

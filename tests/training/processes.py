@@ -12,13 +12,13 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from wheretolook.config import HardwareConfig, TrainingConfig
-from wheretolook.data.module import ImageData
-from wheretolook.modes import training_only
+from wheretolook.data.loading import ImageData
+from wheretolook.evaluation.evaluate import evaluate
+from wheretolook.networks.modes import training_only
+from wheretolook.options.training import HardwareOptions, TrainingOptions
 from wheretolook.records import Batch, collate
-from wheretolook.training.evaluate import evaluate
+from wheretolook.runs.runs import run_stage
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import run_stage
 from wheretolook.training.stage import Stage
 
 from .made import (
@@ -47,7 +47,7 @@ class Loss(nn.Module):
 
 
 def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tensor]:
-    stage = GainStage(made_network(), TrainingConfig(), replace(EVERYTHING, **VARIANTS[variant]))
+    stage = GainStage(made_network(), TrainingOptions(), replace(EVERYTHING, **VARIANTS[variant]))
     samples = made_samples()
     half = len(order) // 2
     batch = collate([samples[index] for index in order[rank * half : (rank + 1) * half]])
@@ -69,7 +69,7 @@ def train(rank: int, folder: str) -> None:
 def run(rank: int, folder: str, port: int) -> None:
     """A whole run, by Lightning, as on two devices of one machine."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0", LOCAL_RANK=str(rank))
-    two = HardwareConfig(accelerator="cpu", devices=2, strategy="ddp")
+    two = HardwareOptions(accelerator="cpu", devices=2, strategy="ddp")
     run_stage(plain_stage(), ImageData(scenes(), steps=3), Path(folder) / "run", hardware=two)
 
 

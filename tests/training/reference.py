@@ -5,13 +5,13 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from wheretolook.config import ObjectiveConfig
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import VOID, Batch
 
 Terms = dict[str, Tensor]
 
 
-def reference_terms(network: nn.Module, config: ObjectiveConfig, batch: Batch) -> Terms:
+def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) -> Terms:
     """Each loss, unweighted, and `total`."""
     images = network.preprocessing(batch.images)
     found: dict[str, list[Tensor]] = {"classification": [], "mining": [], "external": [], "segmentation": []}
@@ -40,7 +40,7 @@ def mean(values: list[Tensor]) -> Tensor:
     return sum(values) / len(values) if values else torch.zeros((), dtype=torch.float64)
 
 
-def attention(output, index: int, config: ObjectiveConfig) -> Tensor:
+def attention(output, index: int, config: ObjectiveOptions) -> Tensor:
     """Equations 1 and 2."""
     curved = config.channel_weights == "second_order"
     (gradient,) = torch.autograd.grad(
@@ -74,7 +74,7 @@ def normal(values: Tensor, how: str) -> Tensor:
     return (values - low) / (high - low) if high > low else 0 * values
 
 
-def mining(network: nn.Module, config: ObjectiveConfig, image: Tensor, small: Tensor, index: int) -> Tensor:
+def mining(network: nn.Module, config: ObjectiveOptions, image: Tensor, small: Tensor, index: int) -> Tensor:
     """Equations 3 to 5."""
     size = (image.shape[2], image.shape[3])
     if config.upsampling == "features":
@@ -90,7 +90,7 @@ def mining(network: nn.Module, config: ObjectiveConfig, image: Tensor, small: Te
     ]
 
 
-def external(config: ObjectiveConfig, small: Tensor, mask: Tensor, value: int) -> Tensor:
+def external(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
     """Equation 7 and its relatives."""
     target, valid = (mask == value).double(), (mask != VOID).double()
     if config.external_resolution == "features":

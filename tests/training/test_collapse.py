@@ -3,7 +3,8 @@ import logging
 import pytest
 import torch
 
-from wheretolook.config import ObjectiveConfig, TrainingConfig
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import TrainingOptions
 from wheretolook.training.collapse import PATIENCE, CollapseWatch
 from wheretolook.training.gain import GainStage
 
@@ -39,10 +40,10 @@ def test_a_broken_streak_raises_nothing(caplog: pytest.LogCaptureFixture) -> Non
     assert not warnings_of(caplog, almost * 3)
 
 
-@pytest.mark.parametrize("objective", [ObjectiveConfig(), ObjectiveConfig(mask_slope=8.0, mask_threshold=0.25)])
+@pytest.mark.parametrize("objective", [ObjectiveOptions(), ObjectiveOptions(mask_slope=8.0, mask_threshold=0.25)])
 @pytest.mark.parametrize("side", [4, 8])
 def test_maps_that_cover_nothing_or_everything_are_seen(
-    side: int, objective: ObjectiveConfig, caplog: pytest.LogCaptureFixture
+    side: int, objective: ObjectiveOptions, caplog: pytest.LogCaptureFixture
 ):
     """Maps as a network would give them, through the soft masks of stage 2, whatever their slope and threshold."""
     batch = made_batch()
@@ -51,7 +52,7 @@ def test_maps_that_cover_nothing_or_everything_are_seen(
     half[:, :, : side // 2] = 0.0
     for maps, said in ((nothing, "cover nothing"), (one_hole, "cover everything"), (half, None)):
         caplog.clear()
-        stage = GainStage(made_network(), TrainingConfig(), objective)
+        stage = GainStage(made_network(), TrainingOptions(), objective)
         with caplog.at_level(logging.WARNING, "wheretolook"):
             for _ in range(PATIENCE):
                 stage.watch(stage.network(batch.images), batch, maps)

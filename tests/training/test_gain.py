@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wheretolook.config import ObjectiveConfig, TrainingConfig
 from wheretolook.errors import ConfigError
-from wheretolook.modes import training_only
+from wheretolook.networks.modes import training_only
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import TrainingOptions
 from wheretolook.records import VOID, Batch, collate
 from wheretolook.training.gain import GainStage
 
@@ -19,7 +20,7 @@ LOSSES = ("classification", "mining", "external", "segmentation")
 
 
 def stage_with(smooth: bool = True, **options: object) -> GainStage:
-    return GainStage(made_network(smooth=smooth), TrainingConfig(), replace(EVERYTHING, **options))
+    return GainStage(made_network(smooth=smooth), TrainingOptions(), replace(EVERYTHING, **options))
 
 
 def gradients(network, loss) -> dict[str, torch.Tensor]:
@@ -69,7 +70,7 @@ def test_every_option_changes_what_is_learned(variant: str):
 def test_every_option_of_the_objective_is_tried_here():
     tried = {name for options in VARIANTS.values() for name in options}
     elsewhere = {"masked_pass", "classes_per_image", "mining_chunk"}
-    assert tried | elsewhere == {field.name for field in fields(ObjectiveConfig)}
+    assert tried | elsewhere == {field.name for field in fields(ObjectiveOptions)}
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
@@ -234,7 +235,7 @@ def test_drawn_classes_are_present_ones_and_all_get_their_turn():
 
 
 def with_batch_norm() -> GainStage:
-    stage = GainStage(made_network(dropout=0.5), TrainingConfig(), replace(EVERYTHING, freeze_classifier=False))
+    stage = GainStage(made_network(dropout=0.5), TrainingOptions(), replace(EVERYTHING, freeze_classifier=False))
     stage.network.classifier = torch.nn.Sequential(torch.nn.BatchNorm2d(12).double(), stage.network.classifier)
     stage.network.train()
     return stage
@@ -267,7 +268,7 @@ def test_modes_come_back_when_the_masked_pass_fails(monkeypatch: pytest.MonkeyPa
 
 
 def test_half_precision_finds_nearly_the_same():
-    stage = GainStage(made_network().float(), TrainingConfig(), EVERYTHING)
+    stage = GainStage(made_network().float(), TrainingOptions(), EVERYTHING)
     batch = made_batch()
     batch = batch._replace(images=batch.images.float())
     full = stage.terms(batch)

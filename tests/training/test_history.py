@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from wheretolook.config import ObjectiveConfig
-from wheretolook.data.module import ImageData
+from wheretolook.data.loading import ImageData
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import Batch, ObjectiveTerms
+from wheretolook.runs.runs import run_stage
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import run_stage
 
 from .made import CPU, budget, scene_network, scenes
 
@@ -18,7 +18,7 @@ def test_a_steps_losses_are_the_mean_over_the_batches_that_it_accumulates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     training, seen = budget(2, accumulate=2), []
-    stage = GainStage(scene_network(), training, ObjectiveConfig(external_weight=1.0))
+    stage = GainStage(scene_network(), training, ObjectiveOptions(external_weight=1.0))
     terms = stage.terms
 
     def recorded(batch: Batch) -> ObjectiveTerms:

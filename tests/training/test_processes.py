@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from wheretolook.config import TrainingConfig
-from wheretolook.data.module import ImageData
-from wheretolook.models.weights import load_network
+from wheretolook.data.loading import ImageData
+from wheretolook.evaluation.evaluate import evaluate
+from wheretolook.networks.files import load_network
+from wheretolook.options.training import TrainingOptions
 from wheretolook.records import collate
 from wheretolook.report.curves import read_history
-from wheretolook.training.evaluate import evaluate
+from wheretolook.runs.runs import run_stage
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import run_stage
 
 from .made import (
     CPU,
@@ -31,15 +31,15 @@ from .made import (
     scenes,
 )
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Gradients = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("processes")
-    command = [sys.executable, "-W", "ignore", "-m", "training.processes", str(folder)]
-    finished = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=400)
+    command = [sys.executable, "-W", "ignore", "-m", "tests.training.processes", str(folder)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert finished.returncode == 0, finished.stderr[-2000:]
     return {**torch.load(folder / "found.pt", weights_only=True), "run": folder / "run"}
 
@@ -47,7 +47,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 @pytest.mark.parametrize("parting", PARTINGS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_processes_learn_what_one_does(together: dict[str, dict], variant: str, parting: str):
-    stage = GainStage(made_network(), TrainingConfig(), replace(EVERYTHING, **VARIANTS[variant]))
+    stage = GainStage(made_network(), TrainingOptions(), replace(EVERYTHING, **VARIANTS[variant]))
     samples = made_samples()
     stage.terms(collate([samples[index] for index in PARTINGS[parting]])).total.backward()
     alone = {name: value.grad for name, value in stage.network.named_parameters()}

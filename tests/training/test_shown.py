@@ -9,20 +9,21 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from wheretolook.config import ObjectiveConfig, TrainingConfig
-from wheretolook.data.module import ImageData
+from wheretolook.data.loading import ImageData
 from wheretolook.errors import DataError
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import TrainingOptions
+from wheretolook.runs.runs import run_stage
 from wheretolook.training.gain import GainStage
-from wheretolook.training.runs import run_stage
 from wheretolook.training.stage import make_optimiser
 
 from .made import CPU, budget, scene_network, scenes
 
 
-def train(training: TrainingConfig, out: Path, **options: object) -> None:
+def train(training: TrainingOptions, out: Path, **options: object) -> None:
     data = ImageData(scenes(), steps=training.steps, seed=training.seed)
     run_stage(
-        GainStage(scene_network(), training, ObjectiveConfig(external_weight=1.0)), data, out, hardware=CPU, **options
+        GainStage(scene_network(), training, ObjectiveOptions(external_weight=1.0)), data, out, hardware=CPU, **options
     )
 
 

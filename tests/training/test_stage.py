@@ -6,14 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wheretolook.config import ObjectiveConfig, TrainingConfig
 from wheretolook.data import open_dataset
-from wheretolook.data.module import evaluation_loader
+from wheretolook.data.loading import evaluation_loader
 from wheretolook.errors import ConfigError
-from wheretolook.modes import training_only
+from wheretolook.evaluation.evaluate import evaluate
+from wheretolook.networks.modes import training_only
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import TrainingOptions
 from wheretolook.records import collate
 from wheretolook.training.classifier import ClassifierStage
-from wheretolook.training.evaluate import evaluate
 from wheretolook.training.gain import GainStage
 from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import make_optimiser, make_schedule
@@ -22,8 +23,8 @@ from .made import made_batch, made_network, made_samples, sample, scene_network,
 from .reference import reference_terms
 
 ONLY = {
-    "classification": (ClassifierStage, ObjectiveConfig(1.0, 0.0, 0.0, 0.0)),
-    "segmentation": (SegmenterStage, ObjectiveConfig(0.0, 0.0, 0.0, 1.0)),
+    "classification": (ClassifierStage, ObjectiveOptions(1.0, 0.0, 0.0, 0.0)),
+    "segmentation": (SegmenterStage, ObjectiveOptions(0.0, 0.0, 0.0, 1.0)),
 }
 
 
@@ -31,7 +32,7 @@ ONLY = {
 def test_stages_0_and_1_have_one_loss_each(loss: str):
     kind, objective = ONLY[loss]
     network = made_network()
-    terms = kind(network, TrainingConfig()).terms(made_batch())
+    terms = kind(network, TrainingOptions()).terms(made_batch())
     expected = reference_terms(network, objective, made_batch())
     torch.testing.assert_close(terms.total, expected["total"])
     assert {name for name, value in terms._asdict().items() if value != 0} == {"total", loss}
@@ -39,13 +40,13 @@ def test_stages_0_and_1_have_one_loss_each(loss: str):
 
 @pytest.mark.parametrize("loss", ONLY)
 def test_their_batches_are_the_average_of_their_images(loss: str):
-    stage = ONLY[loss][0](made_network(), TrainingConfig())
+    stage = ONLY[loss][0](made_network(), TrainingOptions())
     singles = [stage.terms(collate([one])).total for one in made_samples() if loss == "classification" or one.segmented]
     torch.testing.assert_close(stage.terms(made_batch()).total, torch.stack(singles).mean())
 
 
 def test_a_segmenter_learns_nothing_from_boxes_or_from_void():
-    stage = SegmenterStage(made_network(), TrainingConfig())
+    stage = SegmenterStage(made_network(), TrainingOptions())
     boxed = sample("boxed", (0,), segmented=False)
     void = sample("void", (0,), annotated=False)
     assert stage.terms(collate([boxed, void])).total == 0
@@ -54,10 +55,10 @@ def test_a_segmenter_learns_nothing_from_boxes_or_from_void():
 def test_stage_1_never_runs_the_segmenter(monkeypatch: pytest.MonkeyPatch):
     network = made_network()
     monkeypatch.setattr(network.segmenter, "forward", lambda *_: 1 / 0)
-    ClassifierStage(network, TrainingConfig()).terms(made_batch())
+    ClassifierStage(network, TrainingOptions()).terms(made_batch())
 
 
-def rates(config: TrainingConfig, group: int = 0) -> list[float]:
+def rates(config: TrainingOptions, group: int = 0) -> list[float]:
     """The learning rate of every step."""
     network = scene_network()
     optimiser = make_optimiser(network, config)
@@ -72,7 +73,7 @@ def rates(config: TrainingConfig, group: int = 0) -> list[float]:
 
 
 def test_schedules():
-    config = TrainingConfig(steps=50, learning_rate=0.5, trunk_learning_rate=0.25)
+    config = TrainingOptions(steps=50, learning_rate=0.5, trunk_learning_rate=0.25)
     assert rates(replace(config, schedule="constant")) == [0.5] * 50
     assert rates(replace(config, schedule="poly")) == pytest.approx([0.5 * (1 - k / 50) ** 0.9 for k in range(50)])
     cycle = rates(replace(config, schedule="one_cycle"))
@@ -89,7 +90,7 @@ def test_schedules():
 
 @pytest.mark.parametrize("steps", range(1, 9))
 def test_one_cycle_serves_the_shortest_budgets(steps: int):
-    found = rates(TrainingConfig(steps=steps, learning_rate=1.0))
+    found = rates(TrainingOptions(steps=steps, learning_rate=1.0))
     peak = found.index(max(found))
     assert found[0] == pytest.approx(1 / 25)
     assert found[: peak + 1] == sorted(found[: peak + 1])
@@ -101,7 +102,7 @@ def test_one_cycle_serves_the_shortest_budgets(steps: int):
 )
 def test_optimisers_hold_what_trains_each_part_in_a_group_of_its_own(name: str, kind: type):
     network = scene_network()
-    config = TrainingConfig(optimiser=name, learning_rate=0.5, trunk_learning_rate=0.1, weight_decay=0.01)
+    config = TrainingOptions(optimiser=name, learning_rate=0.5, trunk_learning_rate=0.1, weight_decay=0.01)
     with training_only(network, [network.trunk, network.classifier]):
         rest, trunk = make_optimiser(network, config).param_groups
     assert set(rest["params"]) == set(network.classifier.parameters())
@@ -126,7 +127,7 @@ def test_optimisers_hold_what_trains_each_part_in_a_group_of_its_own(name: str, 
 def test_randomness_depends_on_seed_and_batch_and_process_alone(monkeypatch: pytest.MonkeyPatch):
     def drawn(seed: int, batch: int, process: int = 0) -> float:
         torch.manual_seed(99)
-        stage = ClassifierStage(scene_network(), TrainingConfig(seed=seed))
+        stage = ClassifierStage(scene_network(), TrainingOptions(seed=seed))
         monkeypatch.setattr(type(stage), "global_rank", process)
         stage.on_train_batch_start(made_batch(), batch)
         return torch.rand(()).item()
@@ -139,7 +140,7 @@ def test_randomness_depends_on_seed_and_batch_and_process_alone(monkeypatch: pyt
 def test_validation_shows_the_figures_of_an_evaluation(monkeypatch: pytest.MonkeyPatch):
     """And the score is the mean of those that pick the best."""
     network = scene_network().eval()
-    stage = GainStage(network, TrainingConfig(), ObjectiveConfig())
+    stage = GainStage(network, TrainingOptions(), ObjectiveOptions())
     batches = list(evaluation_loader(open_dataset(scenes(), "val"), 2, 0))
     expected = evaluate(network, batches)
     shown = {}
@@ -173,4 +174,4 @@ def test_validation_shows_the_figures_of_an_evaluation(monkeypatch: pytest.Monke
 def test_a_budget_that_cannot_work_is_refused(wrong: dict[str, float]):
     (name,) = wrong
     with pytest.raises(ConfigError, match=f"expected {name} .*got {wrong[name]}"):
-        ClassifierStage(scene_network(), TrainingConfig(**wrong))
+        ClassifierStage(scene_network(), TrainingOptions(**wrong))

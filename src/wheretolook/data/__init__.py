@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Literal
 
-from wheretolook.config import DataConfig
 from wheretolook.data.dataset import ImageDataset
-from wheretolook.data.folders import open_folder
+from wheretolook.data.folder import open_folder
 from wheretolook.data.scenes import Scenes
 from wheretolook.data.voc import IMAGES, open_voc
 from wheretolook.errors import ConfigError, DataError
+from wheretolook.options.data import DataOptions
 
 __all__ = ["ImageDataset", "open_dataset"]
 
 
-def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> ImageDataset:
+def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> ImageDataset:
     """Open one split of a data set.
 
     Args:
@@ -26,7 +26,7 @@ def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> I
         ConfigError: options out of their range, or that do not fit together.
 
     Example:
-        >>> open_dataset(DataConfig(), "val").class_names[0]
+        >>> open_dataset(DataOptions(), "val").class_names[0]
         'striped_disc'
     """
     _check(config)
@@ -44,7 +44,7 @@ def open_dataset(config: DataConfig, split: str, *, training: bool = False) -> I
     return open_voc(Path(config.root), split, config.resize, sbd=sbd, held_out=held_out)
 
 
-def _check(config: DataConfig) -> None:
+def _check(config: DataOptions) -> None:
     if config.batch_size < 1 or config.workers < 0:
         raise ConfigError(f"expected batch_size >= 1 and workers >= 0, not {config.batch_size} and {config.workers}")
     if config.resize is not None and config.resize < 1:
@@ -53,7 +53,7 @@ def _check(config: DataConfig) -> None:
         raise ConfigError(f"crop is a height and a width in pixels, not {config.crop[0]} {config.crop[1]}")
     if not 0 < config.scale[0] <= config.scale[1]:
         raise ConfigError(f"scale is the smallest and the largest factor, not {config.scale[0]} {config.scale[1]}")
-    if config.crop is None and config.scale not in (DataConfig.scale, (1.0, 1.0)):
+    if config.crop is None and config.scale not in (DataOptions.scale, (1.0, 1.0)):
         raise ConfigError(
             f"scale {config.scale[0]} {config.scale[1]} resizes before a crop, and there is none; give crop"
         )
@@ -61,7 +61,7 @@ def _check(config: DataConfig) -> None:
         raise ConfigError(f"colour is a strength from 0 to 1, not {config.colour}")
 
 
-def _layout(config: DataConfig) -> Literal["voc", "folder", "scenes"]:
+def _layout(config: DataOptions) -> Literal["voc", "folder", "scenes"]:
     """The layout that the configuration names, or the one that the folder has."""
     if config.root is None:
         if config.layout in ("voc", "folder"):

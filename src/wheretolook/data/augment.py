@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from wheretolook.config import DataConfig
 from wheretolook.data.images import mask_labels
 from wheretolook.data.keys import generator
+from wheretolook.options.data import DataOptions
 from wheretolook.records import TORCHVISION, VOID, Sample
 
 
@@ -25,7 +25,7 @@ class Window(NamedTuple):
     width: int
 
 
-def augment(sample: Sample, config: DataConfig, seed: int, epoch: int, index: int) -> Sample:
+def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: int) -> Sample:
     """Change a training sample at random: colours, scale and crop, mirror image.
 
     The key alone decides, so neither workers nor the order of images nor global random state matter.
@@ -44,7 +44,7 @@ def augment(sample: Sample, config: DataConfig, seed: int, epoch: int, index: in
 
     Example:
         >>> plain = Sample(torch.rand(3, 8, 8), torch.zeros(8, 8).long(), torch.zeros(1).bool(), True, True, "a")
-        >>> augment(plain, DataConfig(crop=(4, 6)), seed=0, epoch=0, index=0).image.shape
+        >>> augment(plain, DataOptions(crop=(4, 6)), seed=0, epoch=0, index=0).image.shape
         torch.Size([3, 4, 6])
     """
     random = generator("augmentation", seed, epoch, index)

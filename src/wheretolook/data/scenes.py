@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from wheretolook.config import ScenesConfig
 from wheretolook.data.dataset import ImageDataset
 from wheretolook.data.images import mask_labels
 from wheretolook.data.keys import generator
 from wheretolook.data.textures import BACKGROUNDS, CLASSES, Surface, blend, signed_distance, texture
 from wheretolook.errors import ConfigError
+from wheretolook.options.data import ScenesOptions
 from wheretolook.records import VOID, Sample
 
 SIZE_OF_DESIGN = 64  # textures are given in pixels of a scene of this size
@@ -53,7 +53,7 @@ class Scenes(ImageDataset):
         ConfigError: a number out of its range.
     """
 
-    def __init__(self, config: ScenesConfig, split: str) -> None:
+    def __init__(self, config: ScenesOptions, split: str) -> None:
         _check(config)
         self.config = config
         self.split = split
@@ -71,7 +71,7 @@ class Scenes(ImageDataset):
         return Sample(_tensor(image), truth, mask_labels(truth, len(self.class_names)), True, True, name)
 
 
-def scene_background(config: ScenesConfig, split: str, index: int) -> str:
+def scene_background(config: ScenesOptions, split: str, index: int) -> str:
     """The kind of background of a scene, for example "grass".
 
     Args:
@@ -87,7 +87,7 @@ def home_background(class_index: int) -> str:
     return BACKGROUNDS[class_index].name
 
 
-def _check(config: ScenesConfig) -> None:
+def _check(config: ScenesOptions) -> None:
     if not 2 <= config.classes <= len(CLASSES):
         raise ConfigError(f"made scenes have 2 to {len(CLASSES)} classes, not {config.classes}")
     if config.size < 16 or config.images < 1:
@@ -96,11 +96,11 @@ def _check(config: ScenesConfig) -> None:
         raise ConfigError(f"bias and val_bias are shares, 0 to 1, not {config.bias} and {config.val_bias}")
 
 
-def _random(config: ScenesConfig, split: str, index: int) -> np.random.Generator:
+def _random(config: ScenesOptions, split: str, index: int) -> np.random.Generator:
     return generator(f"scene of {split}", config.seed, index)
 
 
-def _plan(config: ScenesConfig, split: str, random: np.random.Generator) -> Plan:
+def _plan(config: ScenesOptions, split: str, random: np.random.Generator) -> Plan:
     count = min(random.integers(1, 4), config.classes)
     classes = random.permutation(config.classes)[:count]
     bias = config.bias if split == "train" else config.val_bias

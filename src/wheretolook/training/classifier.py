@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from wheretolook.config import ObjectiveConfig
-from wheretolook.guidance.objective import average_images, classification_loss, weighted
+from wheretolook.losses.objective import average_images, classification_loss, weighted
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import Batch, ObjectiveTerms
 from wheretolook.training.stage import Stage
 
-CLASSIFICATION_ONLY = ObjectiveConfig(1.0, 0.0, 0.0, 0.0)
+CLASSIFICATION_ONLY = ObjectiveOptions(1.0, 0.0, 0.0, 0.0)
 
 
 class ClassifierStage(Stage):

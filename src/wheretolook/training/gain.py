@@ -9,11 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from wheretolook.attention.maps import image_maps, normalised, pair_maps
-from wheretolook.config import ObjectiveConfig, TrainingConfig
 from wheretolook.errors import ConfigError
-from wheretolook.guidance.external import at_resolution, energy_loss, external_loss, squared_sum
-from wheretolook.guidance.mining import Run, masked_images, mining_loss, soft_mask, sum_in_chunks
-from wheretolook.guidance.objective import (
+from wheretolook.losses.external import at_resolution, energy_loss, external_loss, squared_sum
+from wheretolook.losses.mining import Run, masked_images, mining_loss, soft_mask, sum_in_chunks
+from wheretolook.losses.objective import (
     average_images,
     average_pairs,
     classification_loss,
@@ -23,7 +22,9 @@ from wheretolook.guidance.objective import (
     visible,
     weighted,
 )
-from wheretolook.modes import evaluation_mode
+from wheretolook.networks.modes import evaluation_mode
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import TrainingOptions
 from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms, side_lengths
 from wheretolook.training.collapse import CollapseWatch
 from wheretolook.training.stage import Stage, segmentation_term
@@ -48,7 +49,7 @@ class GainStage(Stage):
     shown = ("accuracy", "mean_iu", "map", "f1", "energy_pointing", "attention_iou")
     score = ("mean_iu", "attention_iou")
 
-    def __init__(self, network: GuidedNetwork, training: TrainingConfig, objective: ObjectiveConfig) -> None:
+    def __init__(self, network: GuidedNetwork, training: TrainingOptions, objective: ObjectiveOptions) -> None:
         super().__init__(network, training)
         _check(objective)
         self.objective = objective
@@ -160,7 +161,7 @@ class GainStage(Stage):
         return image_maps(maps, size, upsampling=objective.upsampling, normalising=normalising)
 
 
-def _check(objective: ObjectiveConfig) -> None:
+def _check(objective: ObjectiveOptions) -> None:
     losses = ("classification", "mining", "external", "segmentation")
     weights = {f"{loss}_weight": getattr(objective, f"{loss}_weight") for loss in losses}
     for name, weight in weights.items():

@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from wheretolook.config import ObjectiveConfig
-from wheretolook.guidance.objective import weighted
+from wheretolook.losses.objective import weighted
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import Batch, ObjectiveTerms
 from wheretolook.training.stage import Stage, segmentation_term
 
-SEGMENTATION_ONLY = ObjectiveConfig(0.0, 0.0, 0.0, 1.0)
+SEGMENTATION_ONLY = ObjectiveOptions(0.0, 0.0, 0.0, 1.0)
 
 
 class SegmenterStage(Stage):

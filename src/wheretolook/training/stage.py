@@ -11,11 +11,11 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from wheretolook.config import TrainingConfig
 from wheretolook.errors import ConfigError, TrainingError, naming
-from wheretolook.guidance.objective import average_images, segmentation_loss
+from wheretolook.evaluation.evaluate import Evaluator
+from wheretolook.losses.objective import average_images, segmentation_loss
+from wheretolook.options.training import TrainingOptions
 from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms
-from wheretolook.training.evaluate import Evaluator
 
 LARGEST_SEED = 2**63 - 1
 
@@ -39,7 +39,7 @@ class Stage(L.LightningModule):
     wants_masks = False  # whether a loss needs images with masks, or with any annotation
     wants_annotations = False
 
-    def __init__(self, network: GuidedNetwork, training: TrainingConfig) -> None:
+    def __init__(self, network: GuidedNetwork, training: TrainingOptions) -> None:
         super().__init__()
         check_budget(training)
         self.network, self.budget = network, training
@@ -124,7 +124,7 @@ def segmentation_term(output: GuidedOutput, batch: Batch) -> Float[Tensor, ""]:
     return average_images(segmentation_loss(output.mask_scores, batch.masks), counted)
 
 
-def make_optimiser(network: GuidedNetwork, config: TrainingConfig, *, fused: bool = True) -> torch.optim.Optimizer:
+def make_optimiser(network: GuidedNetwork, config: TrainingOptions, *, fused: bool = True) -> torch.optim.Optimizer:
     """The optimiser of every parameter that requires a gradient, each part of the network in a group of its own.
 
     Fused: one pass over 134 million parameters instead of a dozen.
@@ -149,7 +149,7 @@ def make_optimiser(network: GuidedNetwork, config: TrainingConfig, *, fused: boo
     return kind(groups, weight_decay=config.weight_decay, fused=fused)
 
 
-def make_schedule(optimiser: torch.optim.Optimizer, config: TrainingConfig) -> LRScheduler | None:
+def make_schedule(optimiser: torch.optim.Optimizer, config: TrainingOptions) -> LRScheduler | None:
     """The schedule over all steps, or None where the rate is constant.
 
     Source: one_cycle arXiv:1708.07120; poly as in DeepLab, arXiv:1606.00915.
@@ -164,7 +164,7 @@ def make_schedule(optimiser: torch.optim.Optimizer, config: TrainingConfig) -> L
     return None
 
 
-def check_budget(config: TrainingConfig) -> None:
+def check_budget(config: TrainingOptions) -> None:
     """Make sure that a budget can work.
 
     Raises:

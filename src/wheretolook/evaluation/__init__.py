@@ -1,0 +1,1 @@
+"""What a network is worth, and what it says about each image."""

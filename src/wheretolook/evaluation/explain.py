@@ -1,0 +1,37 @@
+"""What a network says about every class present in every image: the stuff of pictures."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from wheretolook.attention.maps import pair_maps, upsampled
+from wheretolook.errors import naming
+from wheretolook.losses.objective import pair_targets, present_pairs, visible
+from wheretolook.metrics.attention import energy_inside
+from wheretolook.networks.modes import evaluation_mode
+from wheretolook.records import Batch, Explanation, GuidedNetwork, side_lengths
+
+
+def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explanation]:
+    """One explanation for each class present in each annotated image, in the order of the batches.
+
+    Args:
+        network: any guided network; left as it was.
+        batches: images with their masks.
+    """
+    device = next(network.parameters()).device
+    for batch in batches:
+        with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
+            output = network(network.preprocessing(batch.images.to(device)))
+        predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
+        pairs = present_pairs(batch.labels & batch.annotated[:, None])
+        target, valid = pair_targets(batch.masks, pairs)
+        shown = visible(target)
+        pairs, target, valid = pairs[shown], target[shown], valid[shown]
+        maps = upsampled(pair_maps(output, pairs.to(device)), side_lengths(batch.masks)).cpu()
+        energies = energy_inside(maps, target, valid)
+        for (image, class_index), attention, energy in zip(pairs.tolist(), maps, energies.tolist(), strict=True):
+            prediction = None if predictions is None else predictions[image]
+            yield Explanation(
+                batch.names[image], class_index, batch.images[image], batch.masks[image], prediction, attention, energy
+            )

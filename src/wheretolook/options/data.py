@@ -1,0 +1,65 @@
+"""Where images come from and how they are served."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ScenesOptions:
+    """Scenes made on the fly from a seed: textured objects on textured backgrounds.
+
+    Args:
+        size: height and width in pixels.
+        classes: how many classes, 2 to 8.
+        images: images in each split.
+        bias: 0 to 1: share of training images put on the background that belongs to their first object; the rest draw
+            any background evenly.
+        val_bias: the same for every other split.
+        seed: another seed is another world of scenes.
+    """
+
+    size: int = 64
+    classes: int = 6
+    images: int = 600
+    bias: float = 0.9
+    val_bias: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where images come from and how they are served.
+
+    Args:
+        root: folder in VOC layout or a plain folder (images/, labels.csv); none for made scenes.
+        layout: what the folder is; auto looks.
+        split: the split to train on or to evaluate: a name, or the path of a file of names.
+        val_split: the split to validate on while training.
+        sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images of
+            the validation split and of any other list in the root that does not hold the whole training split.
+        held_out: further splits, names or paths, whose images must not come in with SBD, nor with a plain folder's
+            automatic cut.
+        resize: length in pixels that each image's longer side is resized to; none keeps the full size.
+        crop: height and width of the training crops.
+        scale: smallest and largest factor of the random resize before the crop.
+        flip: mirror half of the training images.
+        colour: strength of the random brightness, contrast and saturation, 0 to 1.
+        batch_size: images a step and process.
+        workers: processes that load images; 0 loads in the main process.
+        scenes: the made scenes, where root is none.
+    """
+
+    root: str | None = None
+    layout: Literal["auto", "voc", "folder", "scenes"] = "auto"
+    split: str = "train"
+    val_split: str = "val"
+    sbd: str | None = None
+    held_out: list[str] = field(default_factory=list)
+    resize: int | None = None
+    crop: tuple[int, int] | None = None
+    scale: tuple[float, float] = (0.75, 1.5)
+    flip: bool = True
+    colour: float = 0.2
+    batch_size: int = 8
+    workers: int = 0
+    scenes: ScenesOptions = field(default_factory=ScenesOptions)
