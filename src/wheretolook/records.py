@@ -92,6 +92,17 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
+class Cells(NamedTuple):
+    """Where the cells of a feature grid lie in the image: cell i is centred at `offset + i * stride`.
+
+    In pixels, down and across; pixel p is centred at p. Interpolation with "corners not aligned" assumes that h cells
+    over H pixels have the stride H / h and the offset (H / h - 1) / 2, which is wrong for many networks.
+    """
+
+    stride: tuple[float, float]
+    offset: tuple[float, float]
+
+
 class GuidedOutput(NamedTuple):
     """What one forward of a guided network gives."""
 
@@ -99,6 +110,7 @@ class GuidedOutput(NamedTuple):
     features: Float[Tensor, "batch channels h w"]  # activations of the attention layer, part of the scores' graph
     mask_scores: Float[Tensor, "batch 1+classes height width"] | None = None  # logits; channel 0 is background
     differentiable: bool = True  # False where no gradient reaches the trunk, so that maps cannot be trained
+    cells: Cells | None = None  # where the features lie in the image; None for as "corners not aligned" has them
 
 
 class GuidedNetwork(nn.Module):

@@ -51,9 +51,10 @@ def declare_missing_operators(package: Path) -> None:
         libraries = []
     if libraries or _declared:
         return
-    _declared.append(library := torch.library.Library("torchvision", "FRAGMENT"))
+    declared = torch.library.Library("torchvision", "FRAGMENT")
     for schema in SCHEMAS:
-        library.define(schema)
+        declared.define(schema)
+    _declared.append(declared)
 
 
 def install_finder() -> None:
