@@ -13,7 +13,7 @@ SOURCE = ROOT / "src"
 
 # lowest first; modules of one layer, unless they share a package, do not import each other
 LAYERS = [
-    {"options", "records", "errors", "files", "public", "torchvision_import"},
+    {"options", "records", "cells", "errors", "files", "public", "torchvision_import"},
     {"networks", "attention", "losses", "data", "metrics"},
     {"evaluation"},
     {"training"},

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wheretolook.records import GuidedOutput
+from wheretolook.cells import aligned_cells, stretched
+from wheretolook.records import Cells, GuidedOutput, side_lengths
 
 ChannelWeights = Literal["constant", "second_order"]
 Normalising = Literal["min_max", "max", "none"]
@@ -166,10 +166,18 @@ def normalised(
 
 
 def upsampled(
-    maps: Float[Tensor, "pairs h w"], size: tuple[int, int], how: Upsampling = "bilinear"
+    maps: Float[Tensor, "pairs h w"], size: tuple[int, int], how: Upsampling = "bilinear", cells: Cells | None = None
 ) -> Float[Tensor, "pairs height width"]:
-    """Stretch maps to the image, bilinearly; `"aligned"` aligns the corners as the predecessor does."""
-    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=how == "aligned")[:, 0]
+    """Stretch maps to the image, bilinearly between the centres of their cells.
+
+    Args:
+        maps: at feature resolution.
+        size: height and width of the image.
+        how: `"aligned"` puts the outermost cells on the outermost pixels, as the predecessor does, whatever `cells`
+            says; `"bilinear"` and `"features"` leave the cells where they lie.
+        cells: where the cells lie (`GuidedOutput.cells`); None for an even division of the image.
+    """
+    return stretched(maps, size, aligned_cells(size, side_lengths(maps)) if how == "aligned" else cells)
 
 
 def image_maps(
@@ -178,8 +186,9 @@ def image_maps(
     *,
     upsampling: Upsampling = "bilinear",
     normalising: Normalising = "min_max",
+    cells: Cells | None = None,
 ) -> Float[Tensor, "pairs height width"]:
     """Maps at image size and in [0, 1]: upsampled, then normalised; with `"features"` the other way round."""
     if upsampling == "features":
-        return upsampled(normalised(maps, normalising), size, upsampling)
-    return normalised(upsampled(maps, size, upsampling), normalising)
+        return upsampled(normalised(maps, normalising), size, upsampling, cells)
+    return normalised(upsampled(maps, size, upsampling, cells), normalising)

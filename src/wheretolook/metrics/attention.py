@@ -8,10 +8,12 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import Metric
+
+from wheretolook.cells import averaged, stretched
+from wheretolook.records import Cells, side_lengths
 
 THRESHOLDS = 100  # of the IoU curve: 1 % to 100 % of a map's maximum
 
@@ -150,7 +152,9 @@ def pointing_hit(
     return _share((top & target).sum(dim=(1, 2)).to(maps.dtype), top.sum(dim=(1, 2)).to(maps.dtype))
 
 
-def grid_ceiling(target: Bool[Tensor, "pairs h w"], grid: tuple[int, int]) -> Float[Tensor, "pairs h w"]:
+def grid_ceiling(
+    target: Bool[Tensor, "pairs h w"], grid: tuple[int, int], cells: Cells | None = None
+) -> Float[Tensor, "pairs h w"]:
     """What is left of a perfect map on a grid of features: the object's share of each cell, upsampled to the image.
 
     Fed to an `AttentionMetric`, it says what figures a network with so coarse features can hope for. It is a yardstick,
@@ -159,6 +163,7 @@ def grid_ceiling(target: Bool[Tensor, "pairs h w"], grid: tuple[int, int]) -> Fl
     Args:
         target: the object's pixels.
         grid: height and width of the features.
+        cells: where the features lie (`GuidedOutput.cells`); None for an even division of the image.
 
     Returns:
         In [0, 1].
@@ -167,8 +172,7 @@ def grid_ceiling(target: Bool[Tensor, "pairs h w"], grid: tuple[int, int]) -> Fl
         >>> grid_ceiling(torch.tensor([[[True, False, False, False]]]), grid=(1, 2))
         tensor([[[0.5000, 0.3750, 0.1250, 0.0000]]])
     """
-    cells = F.adaptive_avg_pool2d(target.float()[:, None], grid)
-    return F.interpolate(cells, size=target.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    return stretched(averaged(target.float(), grid, cells), side_lengths(target), cells)
 
 
 class AttentionMetric(Metric):

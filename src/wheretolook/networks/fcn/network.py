@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError, ImageSizeError
 from wheretolook.networks.heads import PooledClassifier, classify
-from wheretolook.records import CAFFE, GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
+from wheretolook.records import CAFFE, Cells, GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
 CAFFE_BORDER = 100
 SMALLEST_SIDE = 32
+
+CELLS = Cells((16.0, 16.0), (7.5, 7.5))  # of conv5_3: four pools of 2x2, each rounding up, at any size of image
 
 CAFFE_CROPS = {8: (5, 9, 31), 16: (5, 27), 32: (19,)}  # by stride: of each skip's scores, then of the result
 
@@ -215,7 +217,7 @@ class FCN(GuidedNetwork):
                 "give a larger resize or crop"
             )
         pools = self.trunk(images)
-        output = classify(self.classifier, pools[2])
+        output = classify(self.classifier, pools[2])._replace(cells=CELLS)
         if not segment:
             return output
         if self.padding == "caffe":
