@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from wheretolook.training.gain import GainStage
 
 from wheretolook.attention.maps import attention_maps
 from wheretolook.data import open_dataset
@@ -32,7 +33,6 @@ from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.records import Batch
-from wheretolook.training.gain import GainStage
 
 BATCH, SIZE, CLASSES = 4, 224, 20
 CLASSIFICATION = ObjectiveOptions(mining_weight=0.0, segmentation_weight=0.0)

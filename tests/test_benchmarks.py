@@ -31,7 +31,7 @@ def test_every_row_of_the_photographs_is_trained_measured_and_compared(
 ):
     """On scenes, one step a stage."""
     step = {"steps": 1}
-    guided = {"mining_weight": 0.0, "external": "energy", "external_weight": 4.0, "freeze_classifier": False}
+    guided = {"mining": {"weight": 0.0}, "energy": {"weight": 4.0}, "freeze_classifier": False}
     recipe = {
         "test_split": "test",
         "data": {"batch_size": 2, "scenes": SCENES},

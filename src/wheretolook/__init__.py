@@ -10,19 +10,25 @@ from typing import TYPE_CHECKING
 from wheretolook.torchvision_import import install_finder
 
 if TYPE_CHECKING:
-    from wheretolook.attention.maps import attention_maps, channel_weights, pair_maps
+    from wheretolook.attention.grad_cam import channel_weights
+    from wheretolook.attention.maps import image_maps, normalised, upsampled
+    from wheretolook.attention.methods import attention_maps, pair_maps
     from wheretolook.errors import WhereToLookError
     from wheretolook.evaluation.evaluate import evaluate
     from wheretolook.evaluation.explain import explain
-    from wheretolook.losses.external import energy_loss, external_loss
+    from wheretolook.losses.classification import classification_loss
+    from wheretolook.losses.energy import energy_loss
     from wheretolook.losses.mining import masked_images, mining_loss, soft_mask
-    from wheretolook.losses.objective import present_pairs
+    from wheretolook.losses.reduce import average_images, average_pairs, present_pairs
+    from wheretolook.losses.segmentation import segmentation_loss
+    from wheretolook.losses.squared import external_loss
     from wheretolook.networks.fcn.network import FCN8s, FCN16s, FCN32s
     from wheretolook.networks.files import load_network, save_network
-    from wheretolook.records import Batch, GuidedOutput, Preprocessing
-    from wheretolook.training.classifier import ClassifierStage
-    from wheretolook.training.gain import GainStage
-    from wheretolook.training.segmenter import SegmenterStage
+    from wheretolook.options.data import DataOptions
+    from wheretolook.options.objective import ObjectiveOptions
+    from wheretolook.options.training import TrainingOptions
+    from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, Preprocessing, Sample, collate
+    from wheretolook.training.stage import Stage
 
 __version__ = version("wheretolook")
 
@@ -30,44 +36,90 @@ install_finder()
 
 __all__ = [
     "Batch",
-    "ClassifierStage",
+    "DataOptions",
     "FCN8s",
     "FCN16s",
     "FCN32s",
-    "GainStage",
+    "GuidedNetwork",
     "GuidedOutput",
+    "ObjectiveOptions",
     "Preprocessing",
-    "SegmenterStage",
+    "Sample",
+    "Stage",
+    "TrainingOptions",
     "WhereToLookError",
     "attention_maps",
+    "average_images",
+    "average_pairs",
     "channel_weights",
+    "classification_loss",
+    "collate",
     "energy_loss",
     "evaluate",
     "explain",
     "external_loss",
+    "image_maps",
     "load_network",
     "masked_images",
     "mining_loss",
+    "normalised",
     "pair_maps",
     "present_pairs",
     "save_network",
+    "segmentation_loss",
     "soft_mask",
+    "upsampled",
 ]
 
 _HOMES = {
-    "attention.maps": ("attention_maps", "channel_weights", "pair_maps"),
+    "attention.grad_cam": ("channel_weights",),
+    "attention.maps": (
+        "image_maps",
+        "normalised",
+        "upsampled",
+    ),
+    "attention.methods": (
+        "attention_maps",
+        "pair_maps",
+    ),
     "errors": ("WhereToLookError",),
-    "losses.external": ("energy_loss", "external_loss"),
-    "losses.mining": ("masked_images", "mining_loss", "soft_mask"),
-    "losses.objective": ("present_pairs",),
-    "networks.fcn.network": ("FCN8s", "FCN16s", "FCN32s"),
-    "networks.files": ("load_network", "save_network"),
-    "records": ("Batch", "GuidedOutput", "Preprocessing"),
-    "training.classifier": ("ClassifierStage",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.explain": ("explain",),
-    "training.gain": ("GainStage",),
-    "training.segmenter": ("SegmenterStage",),
+    "losses.classification": ("classification_loss",),
+    "losses.energy": ("energy_loss",),
+    "losses.mining": (
+        "masked_images",
+        "mining_loss",
+        "soft_mask",
+    ),
+    "losses.reduce": (
+        "average_images",
+        "average_pairs",
+        "present_pairs",
+    ),
+    "losses.segmentation": ("segmentation_loss",),
+    "losses.squared": ("external_loss",),
+    "networks.fcn.network": (
+        "FCN16s",
+        "FCN32s",
+        "FCN8s",
+    ),
+    "networks.files": (
+        "load_network",
+        "save_network",
+    ),
+    "options.data": ("DataOptions",),
+    "options.objective": ("ObjectiveOptions",),
+    "options.training": ("TrainingOptions",),
+    "records": (
+        "Batch",
+        "GuidedNetwork",
+        "GuidedOutput",
+        "Preprocessing",
+        "Sample",
+        "collate",
+    ),
+    "training.stage": ("Stage",),
 }
 
 

@@ -5,10 +5,10 @@ Tuples rather than classes with behaviour, so that loaders, devices and processe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 VOID = 255  # mask value of pixels that the annotation says nothing about
@@ -53,9 +53,11 @@ class Sample(NamedTuple):
     image: Float[Tensor, "3 height width"]  # RGB in [0, 1]
     mask: Int[Tensor, "height width"]  # int64; 0 background, 1 + class index, VOID; all VOID where there is none
     labels: Bool[Tensor, " classes"]
-    annotated: bool  # the mask says where the objects are, if only by boxes
+    targets: UInt8[Tensor, "present height width"]  # a plane for each class in `labels`, in order: see `Batch.targets`
     segmented: bool  # the mask is exact to the pixel, so the segmentation loss and figures may use it
     name: str
+    group: str = ""  # of images that share an attribute, for the figures of the worst group
+    exclusive: bool = False  # images of this data set show exactly one class each: softmax in place of sigmoids
 
 
 class Batch(NamedTuple):
@@ -64,9 +66,14 @@ class Batch(NamedTuple):
     images: Float[Tensor, "batch 3 height width"]  # RGB in [0, 1]; `network.preprocessing` makes the network's input
     masks: Int[Tensor, "batch height width"]
     labels: Bool[Tensor, "batch classes"]
-    annotated: Bool[Tensor, " batch"]
+    pairs: Int[Tensor, "pairs 2"]  # (image, class) of every present class, image by image
+    targets: UInt8[
+        Tensor, "pairs height width"
+    ]  # 1 look here, 0 not here, VOID says nothing; all VOID if not annotated
     segmented: Bool[Tensor, " batch"]
     names: tuple[str, ...]
+    groups: tuple[str, ...]
+    exclusive: bool = False
 
 
 def side_lengths(images: Tensor) -> tuple[int, int]:
@@ -81,14 +88,17 @@ def side_lengths(images: Tensor) -> tuple[int, int]:
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch."""
-    images, masks, labels, annotated, segmented, names = zip(*samples, strict=True)
+    labels = torch.stack([sample.labels for sample in samples])
     return Batch(
-        torch.stack(images),
-        torch.stack(masks),
-        torch.stack(labels),
-        torch.tensor(annotated),
-        torch.tensor(segmented),
-        tuple(names),
+        images=torch.stack([sample.image for sample in samples]),
+        masks=torch.stack([sample.mask for sample in samples]),
+        labels=labels,
+        pairs=labels.nonzero(),
+        targets=torch.cat([sample.targets for sample in samples]),
+        segmented=torch.tensor([sample.segmented for sample in samples]),
+        names=tuple(sample.name for sample in samples),
+        groups=tuple(sample.group for sample in samples),
+        exclusive=samples[0].exclusive,
     )
 
 
@@ -113,36 +123,50 @@ class GuidedOutput(NamedTuple):
     cells: Cells | None = None  # where the features lie in the image; None for as "corners not aligned" has them
 
 
+Part = Literal["trunk", "classifier", "segmenter"]
+
+
 class GuidedNetwork(nn.Module):
     """What guidance, metrics and training need of a network.
 
     Attributes:
         class_names: the foreground classes, in the order of the scores.
         preprocessing: makes the input of `forward` from RGB images in [0, 1].
-        trunk: the convolutions up to the attention layer.
-        classifier: what turns features into class scores.
-        segmenter: what turns features into mask scores; None for a network that only classifies.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
-    trunk: nn.Module
-    classifier: nn.Module
-    segmenter: nn.Module | None
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"], *, segment: bool = True) -> GuidedOutput:
-        """Run preprocessed images; `segment=False` leaves `mask_scores` out."""
+    @property
+    def segments(self) -> bool:
+        """Whether `forward` gives mask scores."""
         raise NotImplementedError
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the class scores come from something that has been trained, so that maps mean something."""
+        return True
 
-class ObjectiveTerms(NamedTuple):
-    """The losses of one step, before weighting; `total` is their weighted sum. A term that is off is 0."""
+    def part(self, name: Part) -> list[nn.Module]:
+        """The modules of one part, none of them in another; empty where there is none.
 
-    total: Float[Tensor, ""]
-    classification: Float[Tensor, ""]
-    mining: Float[Tensor, ""]
-    external: Float[Tensor, ""]
-    segmentation: Float[Tensor, ""]
+        Args:
+            name: `"trunk"`, what comes before and makes the attention layer; `"classifier"`, what turns its features
+                into class scores; `"segmenter"`, what turns them into mask scores.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """How to build the network again, but for its weights, as JSON has it."""
+        raise NotImplementedError
+
+    def reset_classifier(self, seed: int) -> None:
+        """Start the classifier afresh from a seed; the global random state is left alone."""
+        raise NotImplementedError
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"], *, segment: bool = True) -> GuidedOutput:
+        """Run preprocessed images; `segment=False` may leave `mask_scores` out."""
+        raise NotImplementedError
 
 
 class Explanation(NamedTuple):

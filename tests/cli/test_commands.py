@@ -4,7 +4,6 @@ import json
 import math
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from wheretolook.records import TORCHVISION
 
 from ..command_line import CLASSES, KEYS, NARROW, QUICK, SCENES, SERVED, complaint
 from ..data.folders_on_disk import write_lines, write_voc
+from ..training.made import changed
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +43,8 @@ def mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "network": {"widths": [4, 8, 8, 8, 8], "segmenter_width": 16, "classifier_widths": [16, 16]},
         "segmenter": short,
         "classifier": short,
-        "control": {"mining_weight": 0.0},
-        "guided": {"external_weight": 1.0},
+        "control": {"mining": {"weight": 0.0}},
+        "guided": {"squared": {"weight": 1.0}},
         "gain": short,
         "hardware": {"accelerator": "cpu"},
     }
@@ -379,8 +379,8 @@ def test_the_control_and_the_guided_network_differ_by_the_objective_alone(missio
     told = [json.loads((mission / "runs" / run / "run.json").read_text())["options"] for run in ("control", "guided")]
     control, guided = ({**options, "out": "", "objective": ""} for options in told)
     assert control == guided
-    assert ObjectiveOptions(**told[0]["objective"]) == replace(ObjectiveOptions(), mining_weight=0.0)
-    assert ObjectiveOptions(**told[1]["objective"]) == replace(ObjectiveOptions(), external_weight=1.0)
+    assert told[0]["objective"] == asdict(changed(ObjectiveOptions(), {"mining.weight": 0.0}))
+    assert told[1]["objective"] == asdict(changed(ObjectiveOptions(), {"squared.weight": 1.0}))
 
 
 def test_attention_of_an_untrained_classifier_is_warned_of(mission: Path, caplog: pytest.LogCaptureFixture):

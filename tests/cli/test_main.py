@@ -23,7 +23,7 @@ from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.networks.files import save_network
 from wheretolook.options.commands import Evaluate, TrainGain
 from wheretolook.options.data import DataOptions, ScenesOptions
-from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.objective import MiningOptions, ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 
 from ..command_line import CLASSES, NARROW, QUICK, SERVED, complaint
@@ -84,7 +84,7 @@ IN_A_FILE = [
     ("data: {spilt: x}", "unknown option in the config: data.spilt; did you mean 'data.split'?"),
     ("gain: {setps: 2}", "unknown option in the config: gain.setps; did you mean 'gain.steps'?"),
     ("segmenter: {stepz: 2}", "unknown option --segmenter.stepz; did you mean '--segmenter.steps'?"),
-    ("control: {mining_weight: x}", "--control.mining_weight: expected float, got x"),
+    ("control: {mining: {weight: x}}", "--control.mining.weight: expected float, got x"),
     ("data: {resize: x}", "--data.resize: expected int or none, got x"),
     ("gain: {clip: none}", "--gain.clip: expected float or none, got the word none; a YAML file spells it null;"),
     ("data: /path/to/voc", "--data: expected a YAML file of options, got '/path/to/voc'"),
@@ -166,7 +166,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*draw, *SERVED, "--data.workers=-1"], "expected batch_size >= 1 and workers >= 0, not 3 and -1"),
         ([*draw, *SERVED, "--count=0"], "expected at least 1 picture, got 0"),
         (["run", *SERVED, f"--weights={network}", "--pictures=0"], "expected at least 1 picture, got 0"),
-        ([*gain, "--objective.mining_weight=-1"], "expected mining_weight of at least 0, got -1"),
+        ([*gain, "--objective.mining.weight=-1"], "expected mining.weight of at least 0, got -1"),
         (["train-segmenter", "--data.scenes.classes=9"], "made scenes have 2 to 8 classes, not 9"),
         (["run", *SERVED], "expected weights or a segmenter stage, got neither"),
         (["run", "--data.root=voc", "--segmenter.steps=9", "--test_split=vla"], "there is no split 'vla'; did you"),
@@ -268,7 +268,7 @@ def test_help_and_typing_errors_load_no_torch():
     script = (
         "import sys; from wheretolook.cli.main import main; import contextlib, io; out = io.StringIO()\n"
         "with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit): main(['run', '--help'])\n"
-        "assert 'guided.mining_weight' in out.getvalue(); main([]); main(['train-gain', '--weights', 'a', '--nix'])\n"
+        "assert 'guided.mining.weight' in out.getvalue(); main([]); main(['train-gain', '--weights', 'a', '--nix'])\n"
         "main(['train-gain', '--training.steps', 'x']); assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60, capture_output=True)
@@ -338,11 +338,11 @@ def test_one_weights_file_is_a_list_of_one():
 
 
 def test_a_recipe_can_be_read_and_overridden():
-    Path("recipe.yaml").write_text("segmenter: {steps: 3}\ncontrol: {mining_weight: 0}\nweights: A")
-    recipe = read_recipe("recipe.yaml", "--gain.steps=5", "--control.mining_weight", "0.5")
+    Path("recipe.yaml").write_text("segmenter: {steps: 3}\ncontrol: {mining: {weight: 0}}\nweights: A")
+    recipe = read_recipe("recipe.yaml", "--gain.steps=5", "--control.mining.weight", "0.5")
     assert (recipe.weights, recipe.gain.steps, recipe.guided) == ("A", 5, ObjectiveOptions())
     assert recipe.segmenter == TrainingOptions(steps=3)
-    assert recipe.control == ObjectiveOptions(mining_weight=0.5)
+    assert recipe.control == ObjectiveOptions(mining=MiningOptions(weight=0.5))
 
 
 def test_the_packaged_recipe_is_a_recipe(monkeypatch: pytest.MonkeyPatch):

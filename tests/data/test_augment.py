@@ -123,7 +123,9 @@ def test_labels_follow_the_crop():
     for index in range(10):
         out = augment(boxed._replace(segmented=False), CONFIG, 0, 0, index)
         assert out.labels[4] and not out.labels[1:4].any()
-        unknown = sample._replace(mask=torch.full_like(sample.mask, VOID), annotated=False, segmented=False)
+        unknown = sample._replace(
+            mask=torch.full_like(sample.mask, VOID), targets=torch.full_like(sample.targets, VOID), segmented=False
+        )
         assert torch.equal(augment(unknown, CONFIG, 0, 0, index).labels, sample.labels)
 
 

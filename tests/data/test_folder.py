@@ -37,7 +37,7 @@ def samples(folder, resize=None):
 
 
 def test_flags_say_what_the_mask_is_worth(folder):
-    flags = {name: (sample.annotated, sample.segmented) for name, sample in samples(folder).items()}
+    flags = {name: (bool((sample.targets == 1).any()), sample.segmented) for name, sample in samples(folder).items()}
     assert flags == {
         "masked": (True, True),
         "boxed": (True, False),
@@ -157,7 +157,7 @@ def test_an_all_void_mask_says_nothing_and_the_labels_stay(folder):
     write_mask(folder / "masks" / "masked.png", np.full_like(corner_mask(1), 255))
     found = samples(folder)["masked"]
     assert found.labels.nonzero().flatten().tolist() == [1]  # the table's dog
-    assert not found.segmented and not found.annotated
+    assert not found.segmented and not (found.targets == 1).any()
     write_lines(folder / "labels.csv", "image,classes", "plain,owl", "empty,")
     with pytest.raises(DataError, match=r"masked\.png says nothing"):
         samples(folder)

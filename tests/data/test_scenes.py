@@ -60,7 +60,7 @@ def test_labels_are_what_can_be_seen():
         sample = data[index]
         seen = {value - 1 for value in np.unique(sample.mask.numpy()).tolist() if value not in (0, 255)}
         assert set(sample.labels.nonzero().flatten().tolist()) == seen and 1 <= len(seen) <= 3
-        assert sample.annotated and sample.segmented
+        assert sample.segmented and len(sample.targets) == sample.labels.sum()
         assert sample.image.min() >= 0 and sample.image.max() <= 1
         counts.update(seen)
     assert set(counts) == {0, 1, 2, 3}

@@ -33,7 +33,7 @@ def test_samples_hold_what_the_files_hold(tmp_path):
     sample = data[1]
     np.testing.assert_array_equal(sample.mask.numpy(), corner_mask(2))
     assert sample.labels.nonzero().flatten().tolist() == [1]
-    assert (sample.annotated, sample.segmented, sample.name) == (True, True, "b")
+    assert (sample.segmented, sample.name) == (True, "b")
     assert data.size(1) == (12, 16)
 
 
@@ -72,7 +72,7 @@ def test_a_mask_of_background_is_an_annotation_and_one_of_void_is_refused(tmp_pa
     write_voc(tmp_path)
     write_mask(tmp_path / "SegmentationClass/a.png", np.zeros((12, 16)))
     sample = open_voc(tmp_path, "train")[0]
-    assert sample.segmented and sample.annotated and not sample.labels.any()
+    assert sample.segmented and not sample.labels.any()
     write_mask(tmp_path / "SegmentationClass/b.png", np.full((12, 16), 255))
     with pytest.raises(DataError, match=r"b\.png says nothing: expected a pixel that is not void \(255\); mend it"):
         open_voc(tmp_path, "train")[1]

@@ -10,7 +10,7 @@ from wheretolook.evaluation.explain import explain
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import VOID, Batch, Sample, collate
 
-from ..training.made import NAMES, ConstantNetwork, floats, made_network, made_samples, sample
+from ..training.made import NAMES, ConstantNetwork, floats, made_network, made_samples, planes, sample
 from ..training.reference import attention, stretched
 
 DEFAULTS = ObjectiveOptions()
@@ -29,7 +29,9 @@ def drawn(
     labels = torch.tensor([bool((mask == 1 + index).any()) for index in range(3)])
     image = torch.stack([red / 10, green / 10, torch.zeros_like(red) / 1])
     facts = {"annotated": True, "segmented": True, **facts}
-    return Sample(image.float(), mask, labels, facts["annotated"], facts["segmented"], "".join(rows))
+    classes = tuple(labels.nonzero().flatten().tolist())
+    shown = planes(mask if facts["annotated"] else torch.full_like(mask, 255), classes)
+    return Sample(image.float(), mask, labels, shown, facts["segmented"], "".join(rows))
 
 
 def figures(*samples: Sample) -> dict[str, object]:
@@ -131,7 +133,9 @@ def test_explanations_come_one_for_each_present_pair_in_order():
     samples = made_samples()
     network = made_network()
     found = list(explain(network, [collate(samples[:4]), collate(samples[4:])]))
-    pairs = [(one, index) for one in samples if one.annotated for index in one.labels.nonzero().flatten().tolist()]
+    pairs = [
+        (one, index) for one in samples if (one.targets == 1).any() for index in one.labels.nonzero().flatten().tolist()
+    ]
     assert [(e.name, e.class_index) for e in found] == [(one.name, index) for one, index in pairs]
     for explanation, (one, index) in zip(found, pairs, strict=True):
         output = network(network.preprocessing(one.image[None]))

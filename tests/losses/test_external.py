@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-
 from wheretolook.losses.external import at_resolution, energy_loss, external_loss, squared_sum
 
 LOSSES = (external_loss, squared_sum, energy_loss)

@@ -5,17 +5,11 @@ import math
 import pytest
 import torch
 
-from wheretolook.losses.objective import (
-    average_images,
-    average_pairs,
-    classification_loss,
-    pair_shares,
-    pair_targets,
-    present_pairs,
-    segmentation_loss,
-    weighted,
-)
-from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.data.targets import mask_planes
+from wheretolook.losses.classification import classification_loss
+from wheretolook.losses.objective import weighted_sum
+from wheretolook.losses.reduce import average_images, average_pairs, pair_shares, present_pairs
+from wheretolook.losses.segmentation import segmentation_loss
 from wheretolook.records import VOID
 
 from ..golden.values import golden_values
@@ -127,18 +121,13 @@ def test_the_predecessors_segmentation_loss_comes_out():
 
 def test_a_pairs_object_is_where_the_mask_names_its_class():
     masks = torch.tensor([[[0, 1], [2, VOID]], [[2, 2], [0, 0]]])
-    target, valid = pair_targets(masks, torch.tensor([[0, 0], [0, 1], [1, 1], [1, 0]]))
-    first, second = [[False, True], [False, False]], [[False, False], [True, False]]
-    assert target.tolist() == [first, second, [[True, True], [False, False]], [[False, False], [False, False]]]
-    assert valid.tolist() == 2 * [[[True, True], [True, False]]] + 2 * [[[True, True], [True, True]]]
+    both = torch.tensor([True, True])
+    assert mask_planes(masks[0], both).tolist() == [[[0, 1], [0, VOID]], [[0, 0], [1, VOID]]]
+    assert mask_planes(masks[1], both).tolist() == [[[VOID, VOID], [VOID, VOID]], [[1, 1], [0, 0]]]
 
 
 def test_the_total_weighs_every_term_by_its_own_weight():
     """Primes, so that no weight can be lost or swapped unnoticed (the predecessor ignored one)."""
-    config = ObjectiveOptions(
-        classification_weight=2.0, mining_weight=3.0, external_weight=5.0, segmentation_weight=7.0
-    )
-    values = [torch.tensor(value) for value in (11.0, 13.0, 17.0, 19.0)]
-    terms = weighted(config, *values)
-    assert terms.total.item() == 2 * 11 + 3 * 13 + 5 * 17 + 7 * 19
-    assert [terms.classification, terms.mining, terms.external, terms.segmentation] == values
+    weights = {"classification": 2.0, "mining": 3.0, "squared": 5.0, "energy": 7.0, "segmentation": 11.0}
+    values = {name: torch.tensor(value) for name, value in zip(weights, (13.0, 17.0, 19.0, 23.0, 29.0), strict=True)}
+    assert weighted_sum(values, weights).item() == 2 * 13 + 3 * 17 + 5 * 19 + 7 * 23 + 11 * 29

@@ -10,9 +10,9 @@ import torch
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.data.loading import ImageData
 from wheretolook.runs import runs
-from wheretolook.training.gain import GainStage
+from wheretolook.training.stage import Stage
 
-from ..training.made import CPU, budget, scene_network, scenes
+from ..training.made import CPU, budget, changed, scene_network, scenes
 
 # batches 0 to 15; after 5 and 11 come a validation, of three batches, and a checkpoint
 BUDGET = budget(8, accumulate=2, validate_every=3, clip=5.0, seed=3)
@@ -39,7 +39,7 @@ def cut_at(owner: object, name: str, call: int) -> None:
 
 
 def train(out: Path, cut: tuple[str, int] | None) -> None:
-    stage = GainStage(scene_network(), BUDGET, ObjectiveOptions(external_weight=2.0, classes_per_image=1))
+    stage = Stage.guidance(scene_network(), BUDGET, changed(ObjectiveOptions(), {"squared.weight": 2.0, "classes_per_image": 1}))
     if cut is not None:
         cut_at(stage if cut[0].endswith("step") else runs, *cut)
     data = ImageData(scenes(), steps=BUDGET.steps, accumulate=BUDGET.accumulate, seed=BUDGET.seed)

@@ -19,18 +19,18 @@ from wheretolook.data.loading import ImageData
 from wheretolook.errors import ConfigError, DataError, TrainingError, WeightsError
 from wheretolook.networks.fcn.network import FCN
 from wheretolook.networks.files import load_network, save_network
-from wheretolook.records import Batch, ObjectiveTerms, Sample
-from wheretolook.training.classifier import ClassifierStage
-from wheretolook.training.gain import GainStage
+from wheretolook.records import Batch, Sample
+from wheretolook.training.stage import Stage
 from wheretolook.runs.runs import is_finished, run_stage, settle
-from wheretolook.training.segmenter import SegmenterStage
 from wheretolook.training.stage import Stage
 
 from .cut_off import CUTS
-from ..training.made import CPU, budget, scene_network, scenes
+from ..training.made import CPU, budget
+from ..training.made import changed as changed_objective
+from ..training.made import scene_network, scenes
 
 ROOT = Path(__file__).parents[2]
-GUIDED = ObjectiveOptions(external_weight=1.0)
+GUIDED = changed_objective(ObjectiveOptions(), {"squared.weight": 1.0})
 HEADING = "step,train/total,train/classification,train/mining,train/external,train/segmentation,"
 
 
@@ -42,8 +42,8 @@ def train(stage: Stage, out: Path, **options: object) -> Path:
     return run_stage(stage, data_for(stage.budget), out, **{"hardware": CPU, **options})
 
 
-def guided(training: TrainingOptions, **options: object) -> GainStage:
-    return GainStage(scene_network(), training, replace(GUIDED, **options))
+def guided(training: TrainingOptions, **options: object) -> Stage:
+    return Stage.guidance(scene_network(), training, changed_objective(GUIDED, options))
 
 
 def left_in(out: Path) -> set[str]:
@@ -59,15 +59,15 @@ def learning(network: FCN, *modules: str) -> set[str]:
 
 
 STAGES = {
-    "0": (lambda network: SegmenterStage(network, budget()), {"trunk", "segmenter"}),
-    "1": (lambda network: ClassifierStage(network, budget()), {"classifier"}),
-    "2": (lambda network: GainStage(network, budget(), GUIDED), {"trunk", "segmenter"}),
+    "0": (lambda network: Stage.segmenter(network, budget()), {"trunk", "segmenter"}),
+    "1": (lambda network: Stage.classifier(network, budget()), {"classifier"}),
+    "2": (lambda network: Stage.guidance(network, budget(), GUIDED), {"trunk", "segmenter"}),
     "2, classifier free": (
-        lambda network: GainStage(network, budget(), replace(GUIDED, freeze_classifier=False)),
+        lambda network: Stage.guidance(network, budget(), changed_objective(GUIDED, {"freeze_classifier": False})),
         {"trunk", "segmenter", "classifier"},
     ),
     "2, no segmentation": (
-        lambda network: GainStage(network, budget(), replace(GUIDED, segmentation_weight=0.0)),
+        lambda network: Stage.guidance(network, budget(), changed_objective(GUIDED, {"segmentation.weight": 0.0})),
         {"trunk"},
     ),
 }
@@ -130,15 +130,16 @@ def test_a_run_leaves_its_network_its_history_and_its_record(tmp_path: Path):
             assert score == pytest.approx((mean_iu + attention_iou) / 2)
             assert accuracy >= mean_iu > 0
     told = json.loads((out / "run.json").read_text())
-    assert (told["stage"], told["budget"]["steps"], told["options"]) == ("GainStage", 5, {"weights": "x"})
+    assert (told["trains"], told["budget"]["steps"]) == (["segmenter", "trunk"], 5)
+    assert told["options"] == {"weights": "x"}
     assert told["versions"]["torch"] == torch.__version__
 
 
 def test_best_is_the_validation_with_the_highest_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Scores by hand: the second of four validations is the best, so the weights after step 2 are."""
     scores = iter((0.2, 0.6, 0.4, 0.6))
-    figures = dict.fromkeys(GainStage.shown, 0.0)
     stage = guided(budget(4, validate_every=1))
+    figures = dict.fromkeys(stage.shown, 0.0)
     monkeypatch.setattr(
         stage.evaluator, "compute", lambda: {**figures, "mean_iu": (s := next(scores)), "attention_iou": s}
     )
@@ -179,7 +180,7 @@ def test_two_batches_a_step_are_one_batch_of_twice_the_size(tmp_path: Path):
     for name, size, accumulate in (("halves", 2, 2), ("whole", 4, 1)):
         training = replace(budget(3, accumulate=accumulate), optimiser="sgd", learning_rate=0.05)
         config = replace(scenes(), batch_size=size)
-        stage = SegmenterStage(scene_network(dropout=0.0), training)
+        stage = Stage.segmenter(scene_network(dropout=0.0), training)
         run_stage(stage, ImageData(config, steps=3, accumulate=accumulate), tmp_path / name, hardware=CPU)
         found.append(stage.network.state_dict())
     start = scene_network().state_dict()
@@ -265,8 +266,9 @@ def test_gradients_that_are_not_finite_stop_the_run_before_they_reach_the_weight
 
     def steep(batch: object) -> object:
         found = terms(batch)
-        infinite = torch.sqrt((found.total - found.total.detach()).clamp(min=0))  # 0, with an infinite slope
-        return found._replace(total=found.total + infinite)
+        total, losses = found
+        infinite = torch.sqrt((total - total.detach()).clamp(min=0))  # 0, with an infinite slope
+        return total + infinite, losses
 
     monkeypatch.setattr(stage, "terms", steep)
     before = {name: value.clone() for name, value in stage.network.state_dict().items()}
@@ -311,7 +313,7 @@ def test_a_run_that_is_asked_to_stop_is_no_success(asked: int, tmp_path: Path, m
     stage = guided(budget())
     terms, handlers = stage.terms, [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
 
-    def stopped(batch: Batch) -> ObjectiveTerms:
+    def stopped(batch: Batch) -> object:
         signal.raise_signal(asked)
         return terms(batch)
 

@@ -1,5 +1,6 @@
 """Tiny networks, batches and options that the tests of training share with the scripts beside them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -9,36 +10,56 @@ from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import HardwareOptions, TrainingOptions
-from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, Preprocessing, Sample, collate
-from wheretolook.training.gain import GainStage
+from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, Part, Preprocessing, Sample, collate
+from wheretolook.training.stage import Stage
 
 CPU = HardwareOptions(accelerator="cpu")
 NAMES = ("disc", "bar", "ring")
 SIZE = (48, 32)  # features are 3 x 2
-EVERYTHING = ObjectiveOptions(0.7, 1.3, 2.0, 1.1)
+LOSSES = ("classification", "mining", "squared", "energy", "segmentation")
+
+
+def changed(objective: ObjectiveOptions, options: Mapping[str, object]) -> ObjectiveOptions:
+    """The objective with options by their dotted names, such as `mining.threshold`."""
+    for name, value in options.items():
+        group, dot, inner = name.partition(".")
+        new = replace(getattr(objective, group), **{inner: value}) if dot else value
+        objective = replace(objective, **{group: new})
+    return objective
+
+
+def weighing(**weights: float) -> dict[str, object]:
+    """Options that weigh these losses and no other."""
+    return {f"{name}.weight": weights.get(name, 0.0) for name in LOSSES}
+
+
+EVERYTHING = changed(ObjectiveOptions(), weighing(classification=0.7, mining=1.3, squared=2.0, segmentation=1.1))
+ENERGY = {"squared.weight": 0.0, "energy.weight": 2.0}
 
 # every option of the objective, away from its default, with the weights that let it matter
 VARIANTS: dict[str, dict[str, object]] = {
     "defaults": {},
-    "mask_threshold": {"mask_threshold": 0.3},
-    "mask_slope": {"mask_slope": 4.0},
-    "normalising max": {"normalising": "max"},
-    "normalising none": {"normalising": "none"},
-    "upsampling aligned": {"upsampling": "aligned"},
-    "upsampling features": {"upsampling": "features"},
-    "mining_score logit": {"mining_score": "logit"},
-    "mining_score softplus": {"mining_score": "softplus"},
+    "mining.threshold": {"mining.threshold": 0.3},
+    "mining.slope": {"mining.slope": 4.0},
+    "normalising max": {"mining.normalising": "max", "squared.normalising": "max"},
+    "normalising none": {"mining.normalising": "none", "squared.normalising": "none"},
+    "upsampling aligned": {"mining.upsampling": "aligned", "squared.upsampling": "aligned"},
+    "upsampling features": {"mining.upsampling": "features", "squared.upsampling": "features"},
+    "mining.score logit": {"mining.score": "logit"},
+    "mining.score softplus": {"mining.score": "softplus"},
     "channel_weights": {"channel_weights": "second_order"},
-    "mining_updates": {"mining_updates": "attention"},
-    "external sum": {"external": "sum"},
-    "external energy": {"external": "energy"},
-    "external_resolution": {"external_resolution": "features"},
-    "energy at features": {"external": "energy", "external_resolution": "features"},
+    "mining.updates": {"mining.updates": "attention"},
+    "squared.reduction": {"squared.reduction": "sum"},
+    "squared.resolution": {"squared.resolution": "features"},
+    "energy": ENERGY,
+    "energy aligned": {**ENERGY, "energy.upsampling": "aligned"},
+    "energy at features": {**ENERGY, "energy.resolution": "features"},
+    "energy beside squared": {"energy.weight": 2.0},
     "freeze_classifier": {"freeze_classifier": False},
-    "no classification": {"classification_weight": 0.0},
-    "no mining": {"mining_weight": 0.0},
-    "no external": {"external_weight": 0.0},
-    "no segmentation": {"segmentation_weight": 0.0},
+    "no classification": {"classification.weight": 0.0},
+    "no mining": {"mining.weight": 0.0},
+    "no squared": {"squared.weight": 0.0},
+    "no segmentation": {"segmentation.weight": 0.0},
 }
 
 
@@ -85,7 +106,18 @@ def sample(name: str, classes: tuple[int, ...], *, annotated: bool = True, segme
         mask[top : top + 11, 6 + 3 * index : 22] = 1 + index
     labels = torch.zeros(len(NAMES), dtype=torch.bool)
     labels[list(classes)] = True
-    return Sample(image, mask if annotated else torch.full_like(mask, VOID), labels, annotated, segmented, name)
+    mask = mask if annotated else torch.full_like(mask, VOID)
+    return Sample(image, mask, labels, planes(mask, classes), segmented, name)
+
+
+def planes(mask: Tensor, classes: tuple[int, ...]) -> Tensor:
+    """Where each class is, in the order of the classes; all void where the mask does not show it."""
+    found = torch.full((len(classes), *mask.shape), VOID, dtype=torch.uint8)
+    for plane, index in zip(found, sorted(classes), strict=True):
+        if (mask == 1 + index).any():
+            plane[mask != VOID] = 0
+            plane[mask == 1 + index] = 1
+    return found
 
 
 def made_samples() -> list[Sample]:
@@ -130,10 +162,10 @@ def budget(steps: int = 2, **options: object) -> TrainingOptions:
     return TrainingOptions(steps=steps, learning_rate=1e-2, **options)
 
 
-def plain_stage() -> GainStage:
+def plain_stage() -> Stage:
     """Stage 2 by plain descent and without dropout, so that rounding errors stay small."""
     training = replace(budget(3, validate_every=3), optimiser="sgd", learning_rate=0.02, schedule="constant")
-    return GainStage(scene_network(dropout=0.0), training, ObjectiveOptions(external_weight=1.0))
+    return Stage.guidance(scene_network(dropout=0.0), training, changed(ObjectiveOptions(), {"squared.weight": 1.0}))
 
 
 class ConstantNetwork(GuidedNetwork):
@@ -148,6 +180,13 @@ class ConstantNetwork(GuidedNetwork):
         self.class_names, self.preprocessing = class_names, Preprocessing(mean=(0.0, 0.0, 0.0))
         self.trunk, self.classifier, self.segmenter = nn.Identity(), nn.Dropout(), nn.Identity()
         self.margin = nn.Parameter(torch.tensor(0.001))
+
+    @property
+    def segments(self) -> bool:
+        return True
+
+    def part(self, name: Part) -> list[nn.Module]:
+        return [getattr(self, name)]
 
     def forward(self, images: Tensor, *, segment: bool = True) -> GuidedOutput:
         red, green = ((10 * images[:, channel]).round().long() for channel in (0, 1))

@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +17,6 @@ from wheretolook.networks.modes import training_only
 from wheretolook.options.training import HardwareOptions, TrainingOptions
 from wheretolook.records import Batch, collate
 from wheretolook.runs.runs import run_stage
-from wheretolook.training.gain import GainStage
 from wheretolook.training.stage import Stage
 
 from .made import (
@@ -26,6 +24,7 @@ from .made import (
     PARTINGS,
     VARIANTS,
     ConstantNetwork,
+    changed,
     floats,
     made_batch,
     made_network,
@@ -43,11 +42,11 @@ class Loss(nn.Module):
         self.stage = stage
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        return self.stage.terms(batch).total
+        return self.stage.terms(batch)[0]
 
 
 def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tensor]:
-    stage = GainStage(made_network(), TrainingOptions(), replace(EVERYTHING, **VARIANTS[variant]))
+    stage = Stage.guidance(made_network(), TrainingOptions(), changed(EVERYTHING, VARIANTS[variant]))
     samples = made_samples()
     half = len(order) // 2
     batch = collate([samples[index] for index in order[rank * half : (rank + 1) * half]])

@@ -8,13 +8,20 @@ from torch import Tensor, nn
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import VOID, Batch
 
+LOSSES = ("classification", "mining", "squared", "energy", "segmentation")
 Terms = dict[str, Tensor]
 
 
 def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) -> Terms:
     """Each loss, unweighted, and `total`."""
     images = network.preprocessing(batch.images)
-    found: dict[str, list[Tensor]] = {"classification": [], "mining": [], "external": [], "segmentation": []}
+    found: dict[str, list[Tensor]] = {
+        "classification": [],
+        "mining": [],
+        "squared": [],
+        "energy": [],
+        "segmentation": [],
+    }
     for number in range(len(images)):
         image, mask, labels = images[number : number + 1], batch.masks[number], batch.labels[number]
         output = network(image)
@@ -28,11 +35,12 @@ def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) 
         found["mining"].append(mean([mining(network, config, image, maps[index], index) for index in present]))
         shown = [index for index in present if (mask == 1 + index).any()]
         if shown:
-            found["external"].append(mean([external(config, maps[index], mask, 1 + index) for index in shown]))
+            found["squared"].append(mean([squared(config, maps[index], mask, 1 + index) for index in shown]))
+            found["energy"].append(mean([energy(config, maps[index], mask, 1 + index) for index in shown]))
         if batch.segmented[number] and (mask != VOID).any():
             found["segmentation"].append(segmentation(output.mask_scores[0], mask))
     means = {name: mean(values) for name, values in found.items()}
-    weights = {name: getattr(config, f"{name}_weight") for name in means}
+    weights = {name: getattr(config, name).weight for name in means}
     return {**means, "total": sum(weights[name] * means[name] for name in means if weights[name])}
 
 
@@ -77,36 +85,49 @@ def normal(values: Tensor, how: str) -> Tensor:
 def mining(network: nn.Module, config: ObjectiveOptions, image: Tensor, small: Tensor, index: int) -> Tensor:
     """Equations 3 to 5."""
     size = (image.shape[2], image.shape[3])
-    if config.upsampling == "features":
-        large = stretched(normal(small, config.normalising), size, "bilinear")
+    if config.mining.upsampling == "features":
+        large = stretched(normal(small, config.mining.normalising), size, "bilinear")
     else:
-        large = normal(stretched(small, size, config.upsampling), config.normalising)
-    erased = 1 / (1 + torch.exp(-config.mask_slope * (large - config.mask_threshold)))
-    if config.mining_updates == "attention":
+        large = normal(stretched(small, size, config.mining.upsampling), config.mining.normalising)
+    erased = 1 / (1 + torch.exp(-config.mining.slope * (large - config.mining.threshold)))
+    if config.mining.updates == "attention":
         network = deepcopy(network).requires_grad_(False)
     logit = network(image - erased * image, segment=False).class_scores[0, index]
     return {"logit": logit, "sigmoid": 1 / (1 + torch.exp(-logit)), "softplus": torch.log(1 + torch.exp(logit))}[
-        config.mining_score
+        config.mining.score
     ]
 
 
-def external(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
-    """Equation 7 and its relatives."""
+def squared(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    """Equation 7."""
+    options = config.squared
     target, valid = (mask == value).double(), (mask != VOID).double()
-    if config.external_resolution == "features":
-        counts, covered = cells(valid, small.shape), cells(target * valid, small.shape)
-        target, valid, large = covered / counts.clamp(min=1), (counts > 0).double(), small
-    elif config.upsampling == "features" and config.external != "energy":
-        large = stretched(normal(small, config.normalising), tuple(mask.shape), "bilinear")
-        squares = ((large - target) ** 2 * valid).sum()
-        return squares if config.external == "sum" else squares / valid.sum()
+    if options.resolution == "features":
+        target, valid = on_cells(target, valid, small.shape)
+        large = normal(small, options.normalising)
+    elif options.upsampling == "features":
+        large = stretched(normal(small, options.normalising), tuple(mask.shape), "bilinear")
     else:
-        large = stretched(small, tuple(mask.shape), config.upsampling)
-    if config.external == "energy":
-        energy = (large * valid).sum()
-        return 1 - (large * valid * target).sum() / energy if energy > 0 else 1 + 0 * large.sum()
-    squares = ((normal(large, config.normalising) - target) ** 2 * valid).sum()
-    return squares if config.external == "sum" else squares / valid.sum()
+        large = normal(stretched(small, tuple(mask.shape), options.upsampling), options.normalising)
+    squares = ((large - target) ** 2 * valid).sum()
+    return squares if options.reduction == "sum" else squares / valid.sum()
+
+
+def energy(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    """What of the map's sum lies outside."""
+    options = config.energy
+    target, valid, large = (mask == value).double(), (mask != VOID).double(), small
+    if options.resolution == "features":
+        target, valid = on_cells(target, valid, small.shape)
+    else:
+        large = stretched(small, tuple(mask.shape), options.upsampling)
+    total = (large * valid).sum()
+    return 1 - (large * valid * target).sum() / total if total > 0 else 1 + 0 * large.sum()
+
+
+def on_cells(target: Tensor, valid: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    counts, covered = cells(valid, grid), cells(target * valid, grid)
+    return covered / counts.clamp(min=1), (counts > 0).double()
 
 
 def cells(pixels: Tensor, grid: tuple[int, int]) -> Tensor:

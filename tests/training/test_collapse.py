@@ -1,14 +1,15 @@
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
 
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
-from wheretolook.training.collapse import PATIENCE, CollapseWatch
-from wheretolook.training.gain import GainStage
+from wheretolook.training.collapse import PATIENCE, CollapseWatch, coverage, recall
+from wheretolook.training.stage import Stage
 
-from .made import made_batch, made_network
+from .made import changed, made_batch, made_network
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, steps: list[tuple[float | None, float]]) -> list[str]:
@@ -40,7 +41,9 @@ def test_a_broken_streak_raises_nothing(caplog: pytest.LogCaptureFixture) -> Non
     assert not warnings_of(caplog, almost * 3)
 
 
-@pytest.mark.parametrize("objective", [ObjectiveOptions(), ObjectiveOptions(mask_slope=8.0, mask_threshold=0.25)])
+@pytest.mark.parametrize(
+    "objective", [ObjectiveOptions(), changed(ObjectiveOptions(), {"mining.slope": 8.0, "mining.threshold": 0.25})]
+)
 @pytest.mark.parametrize("side", [4, 8])
 def test_maps_that_cover_nothing_or_everything_are_seen(
     side: int, objective: ObjectiveOptions, caplog: pytest.LogCaptureFixture
@@ -52,8 +55,10 @@ def test_maps_that_cover_nothing_or_everything_are_seen(
     half[:, :, : side // 2] = 0.0
     for maps, said in ((nothing, "cover nothing"), (one_hole, "cover everything"), (half, None)):
         caplog.clear()
-        stage = GainStage(made_network(), TrainingOptions(), objective)
+        watch = CollapseWatch()
+        step = Stage.guidance(made_network(), TrainingOptions(), objective).forward_step(batch)
+        step = replace(step, maps=maps, pairs=step.pairs[:2])
         with caplog.at_level(logging.WARNING, "wheretolook"):
-            for _ in range(PATIENCE):
-                stage.watch(stage.network(batch.images), batch, maps)
+            for number in range(PATIENCE):
+                watch.see(number, coverage=coverage(step, objective), recall=recall(step))
         assert [said in record.getMessage() for record in caplog.records] == ([True] if said else [])

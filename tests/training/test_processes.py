@@ -15,7 +15,7 @@ from wheretolook.options.training import TrainingOptions
 from wheretolook.records import collate
 from wheretolook.report.curves import read_history
 from wheretolook.runs.runs import run_stage
-from wheretolook.training.gain import GainStage
+from wheretolook.training.stage import Stage
 
 from .made import (
     CPU,
@@ -23,6 +23,7 @@ from .made import (
     PARTINGS,
     VARIANTS,
     ConstantNetwork,
+    changed,
     floats,
     made_batch,
     made_network,
@@ -47,9 +48,9 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 @pytest.mark.parametrize("parting", PARTINGS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_processes_learn_what_one_does(together: dict[str, dict], variant: str, parting: str):
-    stage = GainStage(made_network(), TrainingOptions(), replace(EVERYTHING, **VARIANTS[variant]))
+    stage = Stage.guidance(made_network(), TrainingOptions(), changed(EVERYTHING, VARIANTS[variant]))
     samples = made_samples()
-    stage.terms(collate([samples[index] for index in PARTINGS[parting]])).total.backward()
+    stage.terms(collate([samples[index] for index in PARTINGS[parting]]))[0].backward()
     alone = {name: value.grad for name, value in stage.network.named_parameters()}
     found: Gradients = together["gradients"][f"{variant}, {parting}"]
     assert {"trunk.conv1_1.weight", "trunk.conv5_3.bias"} <= found.keys()

@@ -14,16 +14,20 @@ from wheretolook.errors import DataError
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.runs.runs import run_stage
-from wheretolook.training.gain import GainStage
-from wheretolook.training.stage import make_optimiser
+from wheretolook.training.optimiser import make_optimiser
+from wheretolook.training.stage import Stage
 
-from .made import CPU, budget, scene_network, scenes
+from .made import CPU, budget, changed, scene_network, scenes
 
 
 def train(training: TrainingOptions, out: Path, **options: object) -> None:
     data = ImageData(scenes(), steps=training.steps, seed=training.seed)
     run_stage(
-        GainStage(scene_network(), training, ObjectiveOptions(external_weight=1.0)), data, out, hardware=CPU, **options
+        Stage.guidance(scene_network(), training, changed(ObjectiveOptions(), {"squared.weight": 1.0})),
+        data,
+        out,
+        hardware=CPU,
+        **options,
     )
 
 
@@ -61,7 +65,7 @@ def test_a_run_begun_anew_leaves_no_curves_of_the_one_that_failed(tmp_path: Path
 def test_the_progress_bar_names_the_losses_that_are_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     train(budget(2), tmp_path)
     shown = "".join(capfd.readouterr())
-    for loss in ("total", "classification", "mining", "external", "segmentation"):
+    for loss in ("total", "classification", "mining", "squared", "segmentation"):
         assert f"{loss}=" in shown
     assert "2/2" in shown
 

@@ -30,10 +30,8 @@ from wheretolook.report.curves import loss_curves, read_history, summary_picture
 from wheretolook.report.panels import Comparison, choose, comparison_picture, contact_sheet
 from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
 from wheretolook.runs.runs import HISTORY_FILE, environment, held, is_finished, leads, run_stage, settle
-from wheretolook.training.classifier import ClassifierStage
-from wheretolook.training.gain import GainStage
-from wheretolook.training.segmenter import SegmenterStage
-from wheretolook.training.stage import Stage, check_budget
+from wheretolook.training.optimiser import check_budget
+from wheretolook.training.stage import Stage
 
 # a file or a pipe has no width to keep to, and a table wrapped in it cannot be read by a program
 console = Console(width=None if sys.stdout.isatty() else 1000)
@@ -48,7 +46,7 @@ def train_segmenter(options: TrainSegmenter) -> Path:
     data = _data(options)
     start = None if options.weights is None else read_weights(Path(options.weights))
     network = new_network(options.network, data.class_names, start, options.training.seed)
-    return _train(SegmenterStage(network, options.training), data, options, start, "Segmenter")
+    return _train(Stage.segmenter(network, options.training), data, options, start, "Segmenter")
 
 
 def train_classifier(options: TrainClassifier) -> Path:
@@ -57,8 +55,8 @@ def train_classifier(options: TrainClassifier) -> Path:
     start = read_weights(Path(options.weights))
     network = network_for(start, data.class_names, seed=options.training.seed)
     if options.fresh:
-        network.reset_parameters(options.training.seed, "classifier")
-    return _train(ClassifierStage(network, options.training), data, options, start, "Classifier")
+        network.reset_classifier(options.training.seed)
+    return _train(Stage.classifier(network, options.training), data, options, start, "Classifier")
 
 
 def train_gain(options: TrainGain) -> Path:
@@ -66,7 +64,9 @@ def train_gain(options: TrainGain) -> Path:
     data = _data(options)
     start = read_weights(Path(options.weights))
     network = classifying(network_for(start, data.class_names, seed=options.training.seed), start)
-    return _train(GainStage(network, options.training, options.objective), data, options, start, "Guided attention")
+    return _train(
+        Stage.guidance(network, options.training, options.objective), data, options, start, "Guided attention"
+    )
 
 
 def evaluate_networks(options: Evaluate) -> list[Figures]:
@@ -350,14 +350,14 @@ def _told(options: TrainSegmenter | TrainClassifier | TrainGain, start: Weights 
 
 def _require_data(stage: Stage, data: ImageData) -> None:
     """A loss without an image to act on would train nothing and say so nowhere."""
-    if stage.wants_masks and not data.train_set.has_masks:
+    if "masks" in stage.needs and not data.train_set.has_masks:
         raise ConfigError(
             f"expected images with masks in the split {data.config.split}, for the segmentation loss, got none; "
             "add masks, name their images in the split, or (train-gain) weigh that loss 0"
         )
-    if stage.wants_annotations and not data.train_set.has_annotations:
+    if "annotations" in stage.needs and not data.train_set.has_annotations:
         raise ConfigError(
-            f"expected images with masks or boxes in the split {data.config.split}, for the external loss, got none; "
+            f"expected images with masks or boxes in the split {data.config.split}, for a loss on maps, got none; "
             "add some, name their images in the split, or weigh that loss 0"
         )
 

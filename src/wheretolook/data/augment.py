@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from wheretolook.data.images import mask_labels
 from wheretolook.data.keys import generator
+from wheretolook.data.targets import mask_planes
 from wheretolook.options.data import DataOptions
 from wheretolook.records import TORCHVISION, VOID, Sample
 
@@ -43,7 +44,8 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
         without a mask to show it stays.
 
     Example:
-        >>> plain = Sample(torch.rand(3, 8, 8), torch.zeros(8, 8).long(), torch.zeros(1).bool(), True, True, "a")
+        >>> planes = torch.zeros(0, 8, 8, dtype=torch.uint8)
+        >>> plain = Sample(torch.rand(3, 8, 8), torch.zeros(8, 8).long(), torch.zeros(1).bool(), planes, True, "a")
         >>> augment(plain, DataOptions(crop=(4, 6)), seed=0, epoch=0, index=0).image.shape
         torch.Size([3, 4, 6])
     """
@@ -56,7 +58,8 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
     image, mask = frame(jitter_colours(image, config.colour, random), mask, window, size)
     if config.flip and random.random() < 0.5:
         image, mask = (kornia.geometry.transform.hflip(plane) for plane in (image, mask))
-    return sample._replace(image=image, mask=mask, labels=_remaining(sample, mask))
+    labels = _remaining(sample, mask)
+    return sample._replace(image=image, mask=mask, labels=labels, targets=mask_planes(mask, labels))
 
 
 def jitter_colours(

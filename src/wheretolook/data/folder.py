@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wheretolook.data.dataset import ImageDataset, files_by_name, read_class_names, read_split, require
 from wheretolook.data.images import all_void, image_size, index_mask, mask_labels, read_image, read_mask
+from wheretolook.data.targets import mask_planes
 from wheretolook.errors import DataError, nearest, reason
 from wheretolook.records import VOID, Sample
 
@@ -77,8 +78,7 @@ class LabelledImages(ImageDataset):
         if entry.mask is not None and not (segmented or entry.class_indices):
             raise all_void(entry.mask)
         labels = mask_labels(mask, len(self.class_names)) if segmented else self._labels(entry)
-        boxed = entry.mask is None and bool(entry.boxes)
-        return Sample(image, mask, labels, segmented or boxed, segmented, entry.name)
+        return Sample(image, mask, labels, mask_planes(mask, labels), segmented, entry.name)
 
     def _mask(self, entry: Entry) -> Int[Tensor, "height width"]:
         classes, full_size = len(self.class_names), image_size(entry.image)

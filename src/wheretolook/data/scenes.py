@@ -15,6 +15,7 @@ from torch import Tensor
 from wheretolook.data.dataset import ImageDataset
 from wheretolook.data.images import mask_labels
 from wheretolook.data.keys import generator
+from wheretolook.data.targets import mask_planes
 from wheretolook.data.textures import BACKGROUNDS, CLASSES, Surface, blend, signed_distance, texture
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import ScenesOptions
@@ -68,7 +69,8 @@ class Scenes(ImageDataset):
         name, random = self.names[index], _random(self.config, self.split, index)
         image, mask = _paint(_plan(self.config, self.split, random), self.config.size, random)
         truth = torch.from_numpy(mask.astype(np.int64))
-        return Sample(_tensor(image), truth, mask_labels(truth, len(self.class_names)), True, True, name)
+        labels = mask_labels(truth, len(self.class_names))
+        return Sample(_tensor(image), truth, labels, mask_planes(truth, labels), True, name)
 
 
 def scene_background(config: ScenesOptions, split: str, index: int) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wheretolook.data.dataset import ImageDataset, files_by_name, read_class_names, read_split, require
 from wheretolook.data.images import all_void, image_size, index_mask, mask_labels, read_image, read_mask
+from wheretolook.data.targets import mask_planes
 from wheretolook.errors import DataError
 from wheretolook.public import VOC_CLASSES
 from wheretolook.records import VOID, Sample
@@ -52,7 +53,7 @@ class MaskedImages(ImageDataset):
         if not (mask != VOID).any():  # taken for an image without objects, it would teach that none are there
             raise all_void(entry.mask)
         labels = mask_labels(mask, len(self.class_names))
-        return Sample(read_image(entry.image, self.resize), mask, labels, True, True, entry.name)
+        return Sample(read_image(entry.image, self.resize), mask, labels, mask_planes(mask, labels), True, entry.name)
 
 
 def open_voc(

@@ -7,14 +7,14 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import nn
 
-from wheretolook.attention.maps import pair_maps, upsampled
+from wheretolook.attention.maps import upsampled
+from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import naming
-from wheretolook.losses.objective import pair_targets, present_pairs
 from wheretolook.metrics.attention import AttentionMetric, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.segmentation import SegmentationMetric
 from wheretolook.networks.modes import evaluation_mode
-from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, side_lengths
+from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, side_lengths
 
 Figures = dict[str, object]
 
@@ -22,7 +22,7 @@ Figures = dict[str, object]
 class Evaluator(nn.Module):
     """Gathers the figures batch by batch; `compute` sums over processes, unless each of them sees all images.
 
-    Segmentation counts images whose masks are exact; attention counts every class present in every annotated image.
+    Segmentation counts images whose masks are exact; attention counts every pair whose plane shows an object.
     """
 
     def __init__(self, classes: int, *, shared: bool = True) -> None:
@@ -45,8 +45,9 @@ class Evaluator(nn.Module):
         if output.mask_scores is not None and batch.segmented.any():
             exact = batch.segmented
             self.segmentation.update(output.mask_scores[exact].argmax(dim=1), batch.masks[exact])
-        pairs = present_pairs(batch.labels & batch.annotated[:, None])
-        target, valid = pair_targets(batch.masks, pairs)
+        annotated = (batch.targets == 1).any(dim=2).any(dim=1)
+        pairs, targets = batch.pairs[annotated], batch.targets[annotated]
+        target, valid = targets == 1, targets != VOID
         maps = upsampled(pair_maps(output, pairs).float(), side_lengths(batch.masks))
         self.attention.update(maps, target, valid)
         self.ceiling.update(grid_ceiling(target, side_lengths(output.features)), target, valid)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from wheretolook.attention.maps import pair_maps, upsampled
+from wheretolook.attention.maps import upsampled
+from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import naming
-from wheretolook.losses.objective import pair_targets, present_pairs, visible
 from wheretolook.metrics.attention import energy_inside
 from wheretolook.networks.modes import evaluation_mode
-from wheretolook.records import Batch, Explanation, GuidedNetwork, side_lengths
+from wheretolook.records import VOID, Batch, Explanation, GuidedNetwork, side_lengths
 
 
 def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explanation]:
@@ -24,10 +24,9 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explan
         with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
             output = network(network.preprocessing(batch.images.to(device)))
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
-        pairs = present_pairs(batch.labels & batch.annotated[:, None])
-        target, valid = pair_targets(batch.masks, pairs)
-        shown = visible(target)
-        pairs, target, valid = pairs[shown], target[shown], valid[shown]
+        shown = (batch.targets == 1).any(dim=2).any(dim=1)
+        pairs, targets = batch.pairs[shown], batch.targets[shown]
+        target, valid = targets == 1, targets != VOID
         maps = upsampled(pair_maps(output, pairs.to(device)), side_lengths(batch.masks)).cpu()
         energies = energy_inside(maps, target, valid)
         for (image, class_index), attention, energy in zip(pairs.tolist(), maps, energies.tolist(), strict=True):

@@ -1,7 +1,8 @@
 """Attention mining: erase where the network looks; what is left of the score says what attention missed."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
-MiningScore = Literal["sigmoid", "logit", "softplus"]
+from wheretolook.attention.maps import image_maps
+from wheretolook.losses.reduce import pair_shares
+from wheretolook.losses.step import Step
+from wheretolook.networks.modes import evaluation_mode
+from wheretolook.options.objective import MiningOptions, MiningScore
+from wheretolook.records import Part, side_lengths
+
 Run = Callable[..., Any]  # the network, or a stand-in for it
 
 
@@ -141,3 +148,41 @@ class _SumInChunks(torch.autograd.Function):
         factor = outer / ctx.scale
         masks, *weights = (None if gradient is None else gradient * factor for gradient in ctx.gradients)
         return (None, None, None, masks, None, None, *weights)
+
+
+def soft_masks(step: Step, options: MiningOptions, size: tuple[int, int]) -> Float[Tensor, "pairs height width"]:
+    """What is erased of each pair's image, of that size (height, width).
+
+    Source: arXiv:1802.10171 eq. 4.
+    """
+    attention = image_maps(step.maps, size, upsampling=options.upsampling, normalising=options.normalising)
+    return soft_mask(attention, options.threshold, options.slope)
+
+
+def mining(step: Step, options: MiningOptions) -> Float[Tensor, ""]:
+    """The loss of a step: the mean over an image's pairs, then over the images.
+
+    Source: arXiv:1802.10171 eq. 3 to 5.
+    """
+    masks = soft_masks(step, options, side_lengths(step.images))
+    shares = pair_shares(step.pairs, len(step.images)).to(step.images)
+
+    def loss(run: Run, masks: Tensor, part: slice) -> Tensor:
+        erased = masked_images(step.images[step.pairs[part, 0]], masks)
+        scores = run(erased, segment=False).class_scores
+        return (mining_loss(scores, step.pairs[part, 1], options.score) * shares[part]).sum()
+
+    with evaluation_mode(step.network) if options.masked_pass == "eval" else nullcontext():
+        return sum_in_chunks(
+            step.network,
+            loss,
+            masks,
+            options.chunk,
+            train_network=options.updates == "all",
+            scale=step.loss_scale,
+        )
+
+
+def mining_reaches(options: MiningOptions) -> set[Part]:
+    """The parts of the network that the loss trains: with `"attention"` only what makes the maps."""
+    return {"trunk", "classifier"} if options.updates == "all" else {"trunk"}

@@ -1,134 +1,100 @@
-"""Pairs, their averages, and the weighted sum of the terms of stage 2."""
+"""The table of losses, and the guided objective: their weighted sum."""
 
-import torch
-import torch.distributed as dist
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+import math
+from collections.abc import Mapping
+
+from jaxtyping import Float
 from torch import Tensor
 
+from wheretolook.errors import ConfigError
+from wheretolook.losses.classification import classification
+from wheretolook.losses.energy import energy
+from wheretolook.losses.mining import mining, mining_reaches
+from wheretolook.losses.segmentation import segmentation
+from wheretolook.losses.squared import squared
+from wheretolook.losses.step import Loss, Need, Step
 from wheretolook.options.objective import ObjectiveOptions
-from wheretolook.records import VOID, ObjectiveTerms
+from wheretolook.records import Part
+
+GUIDING: frozenset[Need] = frozenset({"maps", "annotations"})
+
+# by name, which is that of its group of options
+LOSSES: dict[str, Loss] = {
+    "classification": Loss(classification, frozenset(), lambda options: {"trunk", "classifier"}),
+    "mining": Loss(mining, frozenset({"maps"}), mining_reaches),
+    "squared": Loss(squared, GUIDING, lambda options: {"trunk"}),
+    "energy": Loss(energy, GUIDING, lambda options: {"trunk"}),
+    "segmentation": Loss(segmentation, frozenset({"masks"}), lambda options: {"trunk", "segmenter"}),
+}
 
 
-def present_pairs(labels: Bool[Tensor, "batch classes"], at_most: int | None = None) -> Int[Tensor, "pairs 2"]:
-    """Every (image, class) pair that the labels name, image by image: the unit of all guidance.
+def loss_weights(options: ObjectiveOptions) -> dict[str, float]:
+    """The weight of every loss that is weighed at all, in the order of the table.
 
-    Args:
-        labels: which classes are in which image.
-        at_most: draw that many of an image's classes at random (torch's global state); None takes all.
-
-    Example:
-        >>> present_pairs(torch.tensor([[True, False, True], [False, True, False]])).tolist()
-        [[0, 0], [0, 2], [1, 1]]
-    """
-    if at_most is not None:
-        lottery = torch.rand(labels.shape, device=labels.device).masked_fill(~labels, -1.0)
-        winners = lottery.topk(min(at_most, labels.shape[1]), dim=1).indices
-        labels = labels & torch.zeros_like(labels).scatter(1, winners, True)
-    return labels.nonzero()
-
-
-def pair_shares(pairs: Int[Tensor, "pairs 2"], batch: int) -> Float[Tensor, " pairs"]:
-    """What each pair weighs in the mean over an image's pairs, then over the batch's images: 1 / (n batch).
-
-    An image without pairs counts as 0 in the mean over images, so the weights do not depend on how a batch is divided
-    among processes. (A mean over all pairs of a batch would.)
-
-    Source: arXiv:1802.10171 eq. 5, whose 1/n is the mean over an image's classes.
+    Raises:
+        ConfigError: a weight below 0 or not finite, or none above 0.
 
     Example:
-        >>> pair_shares(torch.tensor([[0, 0], [0, 2], [1, 1]]), batch=2)
-        tensor([0.2500, 0.2500, 0.5000])
+        >>> loss_weights(ObjectiveOptions())
+        {'classification': 1.0, 'mining': 1.0, 'segmentation': 1.5}
     """
-    counts = pairs[:, 0].bincount(minlength=batch)
-    return 1 / (counts[pairs[:, 0]] * batch).to(torch.get_default_dtype())
+    weights: dict[str, float] = {name: getattr(options, name).weight for name in LOSSES}
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"expected {name}.weight of at least 0, got {weight}; 0 leaves the loss out")
+    if not any(weights.values()):
+        raise ConfigError(f"expected a weight above 0, got 0 for all of {', '.join(weights)}: nothing would be learned")
+    return {name: weight for name, weight in weights.items() if weight}
 
 
-def average_pairs(
-    values: Float[Tensor, " pairs"], pairs: Int[Tensor, "pairs 2"], batch: int
-) -> Float[Tensor, " batch"]:
-    """Mean of an image's pairs, image by image; 0 for an image without pairs.
+def needs(options: ObjectiveOptions) -> set[Need]:
+    """What the losses that are weighed need."""
+    return {need for name in loss_weights(options) for need in LOSSES[name].needs}
+
+
+def trained_parts(options: ObjectiveOptions) -> set[Part]:
+    """The parts of the network that the losses reach and that are not frozen.
+
+    A part that no loss reaches must not count as trained: processes that train together would wait for its gradient.
+    """
+    parts = {part for name in loss_weights(options) for part in LOSSES[name].reaches(getattr(options, name))}
+    if options.channel_weights == "second_order" and "maps" in needs(options):
+        parts.add("classifier")
+    return parts - {"classifier"} if options.freeze_classifier else parts
+
+
+def weighted_losses(step: Step, options: ObjectiveOptions) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """The weighted sum of the losses that are weighed, and each of them by name before weighing.
+
+    Source: arXiv:1802.10171 eq. 6 and 8, with the segmentation loss and those of others beside them.
+    """
+    weights = loss_weights(options)
+    values = {name: LOSSES[name].compute(step, getattr(options, name)) for name in weights}
+    return weighted_sum(values, weights), values
+
+
+def weighted_sum(values: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Float[Tensor, ""]:
+    """The sum of weight times value.
 
     Example:
-        >>> average_pairs(torch.tensor([1.0, 3.0]), torch.tensor([[1, 0], [1, 2]]), batch=2)
-        tensor([0., 2.])
+        >>> import torch
+        >>> weighted_sum({"energy": torch.tensor(2.0), "mining": torch.tensor(3.0)}, {"energy": 5.0, "mining": 7.0})
+        tensor(31.)
     """
-    counts = pairs[:, 0].bincount(minlength=batch)
-    return values.new_zeros(batch).index_add(0, pairs[:, 0], values) / counts.clamp(min=1)
+    total, *others = (weights[name] * value for name, value in values.items())
+    for other in others:
+        total = total + other
+    return total
 
 
-def average_images(values: Float[Tensor, " batch"], counted: Bool[Tensor, " batch"] | None = None) -> Float[Tensor, ""]:
-    """Mean over the batch's images, or over those counted.
+def check_objective(options: ObjectiveOptions) -> None:
+    """Make sure that an objective can work.
 
-    How many images are counted can differ between processes, so the count is summed over them and scaled such that
-    the processes' averaged gradients are those of one process on the whole batch.
-
-    Args:
-        values: one value an image.
-        counted: False for images that do not take part (no annotation, say); None counts all.
+    Raises:
+        ConfigError: a number out of its range, or nothing that is weighed.
     """
-    if counted is None:
-        return values.mean()
-    count = counted.sum().to(values.dtype)
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(count)
-        count = count / dist.get_world_size()
-    return (values * counted).sum() / torch.where(count > 0, count, 1.0)
-
-
-def classification_loss(
-    class_scores: Float[Tensor, "batch classes"], labels: Bool[Tensor, "batch classes"]
-) -> Float[Tensor, " batch"]:
-    """Multi-label cross-entropy of the logits, the mean over classes: one value an image.
-
-    Source: arXiv:1802.10171 section 3.1, L_cl.
-    """
-    targets = labels.to(class_scores.dtype)
-    return F.binary_cross_entropy_with_logits(class_scores, targets, reduction="none").mean(dim=1)
-
-
-def segmentation_loss(
-    mask_scores: Float[Tensor, "batch scores height width"], masks: Int[Tensor, "batch height width"]
-) -> Float[Tensor, " batch"]:
-    """Cross-entropy of each pixel, the mean over an image's valid pixels: one value an image; 0 for an all-void mask.
-
-    Args:
-        mask_scores: logits; channel 0 is background.
-        masks: 0 background, 1 + class index, VOID for pixels that do not count.
-    """
-    losses = F.cross_entropy(mask_scores, masks, ignore_index=VOID, reduction="none")
-    return losses.sum(dim=(1, 2)) / (masks != VOID).sum(dim=(1, 2)).clamp(min=1)
-
-
-def pair_targets(
-    masks: Int[Tensor, "batch height width"], pairs: Int[Tensor, "pairs 2"]
-) -> tuple[Bool[Tensor, "pairs height width"], Bool[Tensor, "pairs height width"]]:
-    """Each pair's object, and the pixels where its image's mask says anything."""
-    images, classes = pairs.unbind(dim=1)
-    own = masks[images]
-    return own == (1 + classes)[:, None, None], own != VOID
-
-
-def visible(target: Bool[Tensor, "pairs height width"]) -> Bool[Tensor, " pairs"]:
-    """Which pairs a mask or box shows; a class that is only labelled has no target to compare with."""
-    return target.any(dim=2).any(dim=1)
-
-
-def weighted(
-    config: ObjectiveOptions,
-    classification: Float[Tensor, ""],
-    mining: Float[Tensor, ""],
-    external: Float[Tensor, ""],
-    segmentation: Float[Tensor, ""],
-) -> ObjectiveTerms:
-    """The terms with their weighted sum.
-
-    Source: arXiv:1802.10171 eq. 6 and 8, with the segmentation loss beside them.
-    """
-    total = (
-        config.classification_weight * classification
-        + config.mining_weight * mining
-        + config.external_weight * external
-        + config.segmentation_weight * segmentation
-    )
-    return ObjectiveTerms(total, classification, mining, external, segmentation)
+    loss_weights(options)
+    if options.mining.chunk < 1:
+        raise ConfigError(f"expected mining.chunk of at least 1, got {options.mining.chunk}")
+    if options.classes_per_image is not None and options.classes_per_image < 1:
+        raise ConfigError(f"expected classes_per_image of at least 1, got {options.classes_per_image}; none takes all")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
@@ -46,3 +47,13 @@ def training_only(network: nn.Module, modules: Sequence[nn.Module]) -> Iterator[
         finally:
             for parameter, want in wanted.items():
                 parameter.requires_grad_(want)
+
+
+@contextmanager
+def second_order_attention() -> Iterator[None]:
+    """Scaled dot-product attention by plain matrix products, whose gradient has a gradient; fused kernels' has none.
+
+    Around the forward of a transformer whose maps are differentiated in second order.
+    """
+    with sdpa_kernel(SDPBackend.MATH):
+        yield

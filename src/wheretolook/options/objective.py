@@ -1,48 +1,123 @@
-"""What is weighed in stage 2, and what the paper leaves open."""
+"""What is weighed while attention is guided, one group of options a loss, and what the literature leaves open.
 
-from dataclasses import dataclass
+The names of the fields of `ObjectiveOptions` that are groups are the names of the losses.
+"""
+
+from dataclasses import dataclass, field
 from typing import Literal
+
+Method = Literal["grad_cam"]
+ChannelWeights = Literal["constant", "second_order"]
+Normalising = Literal["min_max", "max", "none"]
+Upsampling = Literal["bilinear", "aligned", "features"]
+MiningScore = Literal["sigmoid", "logit", "softplus"]
+Resolution = Literal["image", "features"]
+
+
+@dataclass(frozen=True)
+class ClassificationOptions:
+    """Cross-entropy of the class scores.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+    """
+
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class MiningOptions:
+    """Mining: what the network still recognises of a class once the region that it attends to is erased.
+
+    Args:
+        weight: of this loss in the total (alpha in GAIN); 0 leaves it out.
+        threshold: attention, normalised to [0, 1], at which the soft mask is one half.
+        slope: steepness of the soft mask.
+        normalising: of a map before it is thresholded: min_max, max only, or none.
+        upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
+        score: what is minimised of the erased image's logit.
+        updates: all weights that the masked pass uses, or attention: only the path through the mask.
+        masked_pass: mode of batch norm and dropout while the masked images pass.
+        chunk: masked images at a time; memory grows with it, the result does not change (but for what dropout draws
+            where masked_pass is train).
+    """
+
+    weight: float = 1.0
+    threshold: float = 0.5
+    slope: float = 10.0
+    normalising: Normalising = "min_max"
+    upsampling: Upsampling = "bilinear"
+    score: MiningScore = "sigmoid"
+    updates: Literal["all", "attention"] = "all"
+    masked_pass: Literal["eval", "train"] = "eval"
+    chunk: int = 2
+
+
+@dataclass(frozen=True)
+class SquaredOptions:
+    """Squared difference of attention and annotation: GAIN's external loss.
+
+    Args:
+        weight: of this loss in the total (omega in GAIN); 0 leaves it out.
+        reduction: mean over an annotation's pixels, or their sum, as the paper has it.
+        resolution: where map and annotation are compared.
+        normalising: of a map before it is compared: min_max, max only, or none.
+        upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
+    """
+
+    weight: float = 0.0
+    reduction: Literal["mean", "sum"] = "mean"
+    resolution: Resolution = "image"
+    normalising: Normalising = "min_max"
+    upsampling: Upsampling = "bilinear"
+
+
+@dataclass(frozen=True)
+class EnergyOptions:
+    """Energy: the share of attention that falls outside of the annotated object.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        resolution: where map and annotation are compared.
+        upsampling: bilinear, or the same with corners aligned.
+    """
+
+    weight: float = 0.0
+    resolution: Resolution = "image"
+    upsampling: Literal["bilinear", "aligned"] = "bilinear"
+
+
+@dataclass(frozen=True)
+class SegmentationOptions:
+    """Cross-entropy of each pixel.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+    """
+
+    weight: float = 1.5
 
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """The guided objective of stage 2: what is weighed, and what the paper leaves open.
+    """The guided objective: the weighted sum of these losses.
 
     Args:
-        classification_weight: of the multi-label cross-entropy of the class scores.
-        mining_weight: alpha: of the score left when the attended region is erased.
-        external_weight: of the agreement of attention and masks or boxes.
-        segmentation_weight: of the per-pixel cross-entropy.
-        freeze_classifier: keep the classifier as stage 1 left it (the predecessor), or let it train along.
-        external: squared difference (mean over pixels), its sum, or energy: 1 - energy inside / all energy.
-        external_resolution: where map and mask are compared.
-        mask_threshold: attention, normalised to [0, 1], at which the soft mask is one half.
-        mask_slope: steepness of the soft mask.
-        normalising: of a map before it is thresholded or compared: min_max, max only, or none.
-        upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
-        mining_score: what is minimised of the erased image's logit.
-        channel_weights: constants in the graph, or differentiated too (second order).
-        mining_updates: all weights of the masked pass, or attention: only the path through the mask.
-        masked_pass: mode of batch norm and dropout while the masked images pass.
+        classification: the classes that an image shows.
+        mining: what is left of a class's score once its attended region is erased.
+        squared: squared difference of attention and annotation.
+        energy: attention outside of the annotation.
+        segmentation: the class of each pixel.
+        freeze_classifier: keep the classifier as it is, or let it train along.
+        channel_weights: those of the maps are constants in the graph, or differentiated too (second order).
         classes_per_image: how many present classes of an image to guide, drawn at random; none for all.
-        mining_chunk: masked images at a time; memory grows with it, the result does not change (but for what dropout
-            draws where masked_pass is train).
     """
 
-    classification_weight: float = 1.0
-    mining_weight: float = 1.0
-    external_weight: float = 0.0
-    segmentation_weight: float = 1.5
+    classification: ClassificationOptions = field(default_factory=ClassificationOptions)
+    mining: MiningOptions = field(default_factory=MiningOptions)
+    squared: SquaredOptions = field(default_factory=SquaredOptions)
+    energy: EnergyOptions = field(default_factory=EnergyOptions)
+    segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     freeze_classifier: bool = True
-    external: Literal["squared", "sum", "energy"] = "squared"
-    external_resolution: Literal["image", "features"] = "image"
-    mask_threshold: float = 0.5
-    mask_slope: float = 10.0
-    normalising: Literal["min_max", "max", "none"] = "min_max"
-    upsampling: Literal["bilinear", "aligned", "features"] = "bilinear"
-    mining_score: Literal["sigmoid", "logit", "softplus"] = "sigmoid"
-    channel_weights: Literal["constant", "second_order"] = "constant"
-    mining_updates: Literal["all", "attention"] = "all"
-    masked_pass: Literal["eval", "train"] = "eval"
+    channel_weights: ChannelWeights = "constant"
     classes_per_image: int | None = None
-    mining_chunk: int = 2

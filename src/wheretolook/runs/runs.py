@@ -94,7 +94,7 @@ def run_stage(
     if trainer.is_global_zero:
         save_network(network, out / NETWORK_FILE)
         _save_best(network, out)
-        told = {"stage": type(stage).__name__, "budget": asdict(stage.budget), "seconds": round(time.time() - started)}
+        told = {"trains": sorted(stage.trains), "budget": asdict(stage.budget), "seconds": round(time.time() - started)}
         write_json(out / RECORD_FILE, {**told, **environment(), **(record or {})})
     with _own_errors(out):
         trainer.strategy.barrier()
@@ -201,7 +201,7 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareOptions) -> L.Traine
         logger=TensorBoardLogger(out, name="", version=TENSORBOARD),
         callbacks=[
             _Bar(refresh_rate=max(1, budget.steps // 100)),
-            History(out / HISTORY_FILE, (*stage.shown, "score")),
+            History(out / HISTORY_FILE, stage.losses, (*stage.shown, "score")),
             best,
             last,
         ],

@@ -2,6 +2,13 @@
 
 import logging
 
+import torch
+
+from wheretolook.losses.mining import soft_masks
+from wheretolook.losses.step import Step
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.records import side_lengths
+
 log = logging.getLogger("wheretolook")
 
 NOTHING, EVERYTHING = 0.01, 0.9  # share of the positions that the soft masks erase by more than half
@@ -44,3 +51,20 @@ class CollapseWatch:
         if self.streaks[what] >= PATIENCE and what not in self.warned:
             self.warned.add(what)
             log.warning("collapse at step %d: %s; lower the weights of guidance or the learning rate", step, what)
+
+
+@torch.no_grad()
+def coverage(step: Step, objective: ObjectiveOptions) -> float | None:
+    """Share of the positions that the soft masks erase by more than half; None where nothing is mined."""
+    if not objective.mining.weight or not len(step.pairs):
+        return None
+    return float((soft_masks(step, objective.mining, side_lengths(step.maps)) > 0.5).float().mean())
+
+
+@torch.no_grad()
+def recall(step: Step) -> float:
+    """Share of the present classes that the network recognises: a score above 0, or above all others of the image."""
+    scores, labels = step.output.class_scores, step.batch.labels
+    if step.batch.exclusive:
+        return float((scores.argmax(dim=1) == labels.int().argmax(dim=1)).float().mean())
+    return float((scores[labels] > 0).float().mean())

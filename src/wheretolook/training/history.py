@@ -8,7 +8,6 @@ from typing import Any
 import lightning as L
 
 from wheretolook.files import write_text
-from wheretolook.records import ObjectiveTerms
 
 Row = dict[str, int | float]
 
@@ -20,9 +19,13 @@ class History(L.Callback):
     that run wrote after its last checkpoint.
     """
 
-    def __init__(self, path: Path, figures: tuple[str, ...]) -> None:
-        losses = [f"train/{name}" for name in ObjectiveTerms._fields]
-        self.path, self.columns = path, ["step", *losses, *(f"val/{name}" for name in figures)]
+    def __init__(self, path: Path, losses: tuple[str, ...], figures: tuple[str, ...]) -> None:
+        self.path = path
+        self.columns = [
+            *("step", "train/total"),
+            *(f"train/{name}" for name in losses),
+            *(f"val/{name}" for name in figures),
+        ]
         self.rows: list[Row] = []
         self.batches: list[dict[str, float]] = []  # of the step under way
 

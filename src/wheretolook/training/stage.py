@@ -1,7 +1,10 @@
-"""What the three stages share: optimiser, schedule, one step, validation, and the stop at a loss that is not finite."""
+"""One stage of training: what trains, its losses, one step, validation, and the stop at a loss that is not finite.
 
-import math
-from typing import Any, ClassVar
+The three stages are presets of it: `Stage.segmenter`, `Stage.classifier` and `Stage.guidance`.
+"""
+
+from contextlib import nullcontext
+from dataclasses import replace
 
 import lightning as L
 import numpy as np
@@ -9,50 +12,145 @@ import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import ConfigError, TrainingError, naming
 from wheretolook.evaluation.evaluate import Evaluator
-from wheretolook.losses.objective import average_images, segmentation_loss
+from wheretolook.losses.objective import LOSSES, check_objective, needs, trained_parts, weighted_losses
+from wheretolook.losses.reduce import present_pairs
+from wheretolook.losses.step import Step
+from wheretolook.networks.modes import second_order_attention
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
-from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, ObjectiveTerms
+from wheretolook.records import Batch, GuidedNetwork, Part
+from wheretolook.training.collapse import CollapseWatch, coverage, recall
+from wheretolook.training.optimiser import check_budget, make_optimiser, make_schedule
 
-LARGEST_SEED = 2**63 - 1
+
+def objective_of(**weights: float) -> ObjectiveOptions:
+    """An objective that weighs these losses and no other.
+
+    Example:
+        >>> objective_of(segmentation=1.0).mining.weight
+        0.0
+    """
+    default = ObjectiveOptions()
+    return replace(default, **{name: replace(getattr(default, name), weight=weights.get(name, 0.0)) for name in LOSSES})
 
 
 class Stage(L.LightningModule):
-    """One stage of training; the stages differ in `terms`, in what trains and in the figures that pick the best.
+    """One stage of training.
 
-    While a stage runs, `modes.training_only` keeps everything else frozen and in evaluation mode.
+    While a stage runs, `networks.modes.training_only` keeps everything else frozen and in evaluation mode.
 
     Args:
         network: trained in place.
         training: budget and optimiser.
+        objective: the losses that are weighed.
+        trains: the parts of the network whose parameters change.
+        shown: the figures worth validating.
+        score: those whose mean, val/score, picks the best checkpoint.
 
     Raises:
-        ConfigError: a number of the budget out of its range.
+        ConfigError: a number out of its range, nothing that is weighed, or nothing that trains.
     """
 
-    shown: ClassVar[tuple[str, ...]]  # the figures worth validating in this stage
-    score: ClassVar[tuple[str, ...]]  # those whose mean, val/score, picks the best checkpoint
-
-    wants_masks = False  # whether a loss needs images with masks, or with any annotation
-    wants_annotations = False
-
-    def __init__(self, network: GuidedNetwork, training: TrainingOptions) -> None:
+    def __init__(
+        self,
+        network: GuidedNetwork,
+        training: TrainingOptions,
+        objective: ObjectiveOptions,
+        *,
+        trains: set[Part],
+        shown: tuple[str, ...],
+        score: tuple[str, ...],
+    ) -> None:
         super().__init__()
         check_budget(training)
-        self.network, self.budget = network, training
+        check_objective(objective)
+        self.network, self.budget, self.objective = network, training, objective
+        self.trains, self.shown, self.score = trains, shown, score
+        self.needs = needs(objective)
+        if "masks" in self.needs and not network.segments:
+            raise ConfigError(
+                "expected a network with a segmenter, for the segmentation loss, got one without; weigh 0"
+            )
+        if not any(parameter.numel() for module in self.trained_modules() for parameter in module.parameters()):
+            raise ConfigError(f"expected parameters to train in {' and '.join(sorted(trains))}, got none")
         self.evaluator = Evaluator(len(network.class_names))
+        self.collapse = CollapseWatch()
         self.seen: tuple[str, ...] = ()  # the images of the step under way
 
-    def trained_modules(self) -> list[nn.Module]:
-        """The parts of the network whose parameters this stage changes."""
-        raise NotImplementedError
+    @classmethod
+    def segmenter(cls, network: GuidedNetwork, training: TrainingOptions) -> "Stage":
+        """Stage 0: trunk and segmenter learn the masks; the classifier is left alone."""
+        if not network.segments:
+            raise ConfigError("expected a network with a segmenter, got one that only classifies; run train-classifier")
+        shown = ("accuracy", "mean_iu")
+        objective = objective_of(segmentation=1.0)
+        return cls(network, training, objective, trains={"trunk", "segmenter"}, shown=shown, score=("mean_iu",))
 
-    def terms(self, batch: Batch) -> ObjectiveTerms:
-        """The losses of one batch."""
-        raise NotImplementedError
+    @classmethod
+    def classifier(cls, network: GuidedNetwork, training: TrainingOptions) -> "Stage":
+        """Stage 1: the classifier's parameters and only they change; the trunk is frozen."""
+        shown = ("map", "f1", "energy_pointing", "attention_iou")
+        objective = objective_of(classification=1.0)
+        return cls(network, training, objective, trains={"classifier"}, shown=shown, score=("map",))
+
+    @classmethod
+    def guidance(cls, network: GuidedNetwork, training: TrainingOptions, objective: ObjectiveOptions) -> "Stage":
+        """Stage 2: the network learns under the guided objective; its classifier stays as it is, or trains along.
+
+        Args:
+            network: with a classifier that classifies; guidance by one that does not is noise.
+            training: budget and optimiser.
+            objective: the losses that are weighed.
+
+        Source: arXiv:1802.10171 eq. 1 to 8.
+        """
+        check_objective(objective)
+        figures: tuple[str, ...] = ("map", "f1", "energy_pointing", "attention_iou")
+        score = ("map", "attention_iou")
+        if network.segments:
+            figures, score = ("accuracy", "mean_iu", *figures), ("mean_iu", "attention_iou")
+        return cls(network, training, objective, trains=trained_parts(objective), shown=figures, score=score)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The names of the losses that are weighed."""
+        return tuple(name for name in LOSSES if getattr(self.objective, name).weight)
+
+    def trained_modules(self) -> list[nn.Module]:
+        """The modules of the network whose parameters this stage changes."""
+        return [module for part in sorted(self.trains) for module in self.network.part(part)]
+
+    def forward_step(self, batch: Batch) -> Step:
+        """One forward, and the maps of every present class where a loss needs them."""
+        objective = self.objective
+        images = self.network.preprocessing(batch.images)
+        second_order = objective.channel_weights == "second_order" and "maps" in self.needs
+        with second_order_attention() if second_order else nullcontext():
+            output = self.network(images, segment="masks" in self.needs)
+        drawn = torch.zeros_like(batch.labels)
+        if "maps" in self.needs:
+            drawn[*present_pairs(batch.labels, objective.classes_per_image).unbind(dim=1)] = True
+        guided = drawn[*batch.pairs.unbind(dim=1)]
+        pairs = batch.pairs[guided]
+        maps = pair_maps(output, pairs, differentiable=output.differentiable, channel_weights=objective.channel_weights)
+        return Step(self.network, batch, images, output, pairs, maps, batch.targets[guided], self.loss_scale())
+
+    def terms(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """The total of a batch, and each loss that is weighed, before weighing."""
+        step = self.forward_step(batch)
+        if "maps" in self.needs and batch.labels.any():
+            self.collapse.see(self.global_step, coverage=coverage(step, self.objective), recall=recall(step))
+        return weighted_losses(step, self.objective)
+
+    def loss_scale(self) -> float:
+        """What the trainer multiplies losses by in half precision; 1 otherwise."""
+        trainer = self._trainer
+        scaler = None if trainer is None else getattr(trainer.precision_plugin, "scaler", None)
+        return 1.0 if scaler is None else float(scaler.get_scale())
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and draws from seed, batch and process alone, so that a resumed run repeats them."""
@@ -62,17 +160,17 @@ class Stage(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of a batch's losses, all of them logged."""
         with naming(batch.names):
-            terms = self.terms(batch)
+            total, losses = self.terms(batch)
         self.seen += batch.names
-        self.require_finite(terms)
-        for name, value in terms._asdict().items():
+        self.require_finite(total, losses)
+        for name, value in {"total": total, **losses}.items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, sync_dist=True)
-        return terms.total
+        return total
 
-    def require_finite(self, terms: ObjectiveTerms) -> None:
+    def require_finite(self, total: Float[Tensor, ""], losses: dict[str, Float[Tensor, ""]]) -> None:
         """Stop before a broken loss reaches the weights; the checkpoints on disk stay as they are."""
-        if not torch.isfinite(terms.total):
-            values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms._asdict().items())
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {value.item():.4g}" for name, value in {"total": total, **losses}.items())
             raise self.broken(f"expected a finite loss, got {values}")
 
     def broken(self, what: str) -> TrainingError:
@@ -115,70 +213,3 @@ class Stage(L.LightningModule):
         if schedule is None:
             return optimiser
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def segmentation_term(output: GuidedOutput, batch: Batch) -> Float[Tensor, ""]:
-    """The per-pixel cross-entropy, over the images whose masks are exact and not all void."""
-    assert output.mask_scores is not None
-    counted = batch.segmented & (batch.masks != VOID).any(dim=2).any(dim=1)
-    return average_images(segmentation_loss(output.mask_scores, batch.masks), counted)
-
-
-def make_optimiser(network: GuidedNetwork, config: TrainingOptions, *, fused: bool = True) -> torch.optim.Optimizer:
-    """The optimiser of every parameter that requires a gradient, each part of the network in a group of its own.
-
-    Fused: one pass over 134 million parameters instead of a dozen.
-    """
-    parts = (
-        (network.segmenter, None),
-        (network.classifier, config.classifier_learning_rate),
-        (network.trunk, config.trunk_learning_rate),
-    )
-    groups: list[dict[str, Any]] = [
-        {
-            "params": [parameter for parameter in module.parameters() if parameter.requires_grad],
-            "lr": config.learning_rate if rate is None else rate,
-        }
-        for module, rate in parts
-        if module is not None
-    ]
-    groups = [group for group in groups if group["params"]]
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay, fused=fused)
-    kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=config.weight_decay, fused=fused)
-
-
-def make_schedule(optimiser: torch.optim.Optimizer, config: TrainingOptions) -> LRScheduler | None:
-    """The schedule over all steps, or None where the rate is constant.
-
-    Source: one_cycle arXiv:1708.07120; poly as in DeepLab, arXiv:1606.00915.
-    """
-    if config.schedule == "one_cycle":
-        rates = [group["lr"] for group in optimiser.param_groups]
-        steps = config.steps + 1
-        rise = max(0.2, 2 / steps)  # one step at least: a rise of none divides by zero
-        return OneCycleLR(optimiser, rates, total_steps=steps, pct_start=rise, cycle_momentum=False)
-    if config.schedule == "poly":
-        return LambdaLR(optimiser, lambda step: max(0.0, 1 - step / config.steps) ** 0.9)
-    return None
-
-
-def check_budget(config: TrainingOptions) -> None:
-    """Make sure that a budget can work.
-
-    Raises:
-        ConfigError: a number out of its range.
-    """
-    for name in ("steps", "accumulate", "validate_every"):
-        count = getattr(config, name)
-        if count is not None and count < 1:
-            raise ConfigError(f"expected {name} of at least 1, got {count}")
-    for name in ("learning_rate", "trunk_learning_rate", "classifier_learning_rate", "weight_decay"):
-        amount = getattr(config, name)
-        if amount is not None and not 0 <= amount < math.inf:
-            raise ConfigError(f"expected {name} of at least 0, got {amount}")
-    if not 0 <= config.seed <= LARGEST_SEED:
-        raise ConfigError(f"expected seed of 0 to {LARGEST_SEED}, got {config.seed}")
-    if config.clip is not None and not config.clip > 0:
-        raise ConfigError(f"expected clip above 0, got {config.clip}; none sets no limit")

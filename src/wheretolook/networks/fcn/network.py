@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError, ImageSizeError
 from wheretolook.networks.heads import PooledClassifier, classify
-from wheretolook.records import CAFFE, Cells, GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
+from wheretolook.records import CAFFE, Cells, GuidedNetwork, GuidedOutput, Part, Preprocessing, side_lengths
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
@@ -197,6 +197,19 @@ class FCN(GuidedNetwork):
                     nn.init.zeros_(layer.weight)
                 else:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+
+    @property
+    def segments(self) -> bool:
+        """An FCN always has a segmenter."""
+        return True
+
+    def part(self, name: Part) -> list[nn.Module]:
+        """Trunk, classifier or segmenter."""
+        return [self.get_submodule(name)]
+
+    def reset_classifier(self, seed: int) -> None:
+        """Start the classifier afresh from the seed."""
+        self.reset_parameters(seed, "classifier")
 
     @property
     def classifies(self) -> bool:

@@ -1,0 +1,58 @@
+"""Maps and annotations of a step's pairs, brought to one resolution so that a loss can compare them."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from wheretolook.attention.maps import image_maps, normalised
+from wheretolook.losses.reduce import average_images, average_pairs
+from wheretolook.losses.step import Step
+from wheretolook.options.objective import Normalising, Resolution, Upsampling
+from wheretolook.records import VOID, side_lengths
+
+PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # attention, target and valid: one value a pair
+
+
+def average_over_annotated(
+    step: Step, loss: PairLoss, resolution: Resolution, normalising: Normalising, upsampling: Upsampling
+) -> Float[Tensor, ""]:
+    """A loss on maps and annotations: the mean over an image's annotated pairs, then over the annotated images.
+
+    A pair whose plane shows no pixel of its object, a class that is only labelled say, takes no part.
+
+    Args:
+        step: with maps of its pairs.
+        loss: of attention, target and valid, all of one size: one value a pair.
+        resolution: where they are compared.
+        normalising: of the maps.
+        upsampling: of the maps, where they are compared at the image's resolution.
+    """
+    shown = (step.targets == 1).any(dim=2).any(dim=1)
+    maps, pairs, targets = step.maps[shown], step.pairs[shown], step.targets[shown]
+    cover, valid = (targets == 1).to(maps.dtype), targets != VOID
+    if resolution == "features":
+        cover, valid = at_resolution(cover, valid, side_lengths(maps))
+        attention = normalised(maps, normalising)
+    else:
+        attention = image_maps(maps, side_lengths(targets), upsampling=upsampling, normalising=normalising)
+    batch = len(step.images)
+    counted = pairs[:, 0].bincount(minlength=batch) > 0
+    return average_images(average_pairs(loss(attention, cover, valid), pairs, batch), counted)
+
+
+def at_resolution(
+    target: Float[Tensor, "pairs height width"], valid: Bool[Tensor, "pairs height width"], size: tuple[int, int]
+) -> tuple[Float[Tensor, "pairs h w"], Bool[Tensor, "pairs h w"]]:
+    """Average a target onto a coarser grid; a cell's target is the object's share of its valid pixels.
+
+    Example:
+        >>> target = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+        >>> at_resolution(target, target >= 0, (1, 1))[0]
+        tensor([[[0.7500]]])
+    """
+    weight = F.adaptive_avg_pool2d(valid.to(target.dtype), size)
+    covered = F.adaptive_avg_pool2d(target * valid, size)
+    return covered / torch.where(weight > 0, weight, 1.0), weight > 0
