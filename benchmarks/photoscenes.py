@@ -56,7 +56,12 @@ class Row:
     @property
     def segmentation(self) -> float:
         """What segmentation weighs."""
-        return self.objective.segmentation_weight
+        return self.objective.segmentation.weight
+
+
+def weighing(objective: ObjectiveOptions, **weights: float) -> ObjectiveOptions:
+    """The objective with other weights of these losses."""
+    return replace(objective, **{name: replace(getattr(objective, name), weight=weights[name]) for name in weights})
 
 
 def rows(guided: ObjectiveOptions, external_weight: float) -> list[Row]:
@@ -72,18 +77,18 @@ def rows(guided: ObjectiveOptions, external_weight: float) -> list[Row]:
     def frozen(objective: ObjectiveOptions) -> ObjectiveOptions:
         return replace(objective, freeze_classifier=True, channel_weights="constant")
 
-    classified = replace(guided, external_weight=0.0, external="squared")
-    lighter, lighter_classified = (replace(objective, segmentation_weight=1.5) for objective in (guided, classified))
-    mined = replace(lighter_classified, mining_weight=1.0)
-    squared = replace(mined, external_weight=external_weight)
+    classified = weighing(guided, energy=0.0)
+    lighter, lighter_classified = (weighing(objective, segmentation=1.5) for objective in (guided, classified))
+    mined = weighing(lighter_classified, mining=1.0)
+    squared = weighing(mined, squared=external_weight)
     return [
         # alone, a loss may weigh what it likes: AdamW's steps do not depend on it
-        Row("Control", frozen(replace(lighter_classified, classification_weight=0.0)), 3),
+        Row("Control", frozen(weighing(lighter_classified, classification=0.0)), 3),
         Row("Control + classification", frozen(classified), 3),
         Row("Control, classifier free", classified, 3),
         Row("Energy, classifier free", guided, 3),
         Row("GAIN", frozen(mined), 3),
-        Row("GAIN alone", frozen(replace(mined, segmentation_weight=0.0))),
+        Row("GAIN alone", frozen(weighing(mined, segmentation=0.0))),
         Row("GAIN ext", frozen(squared)),
         Row("GAIN ext, classifier free", squared),
         Row("Energy", frozen(guided)),
@@ -191,7 +196,7 @@ class Bench:
         yield RULE
         controls = [row for row in chosen if row.name.startswith("Control")]
         for row, control in product([row for row in chosen if row not in controls], controls):
-            if control.objective.classification_weight and control.segmentation != row.segmentation:
+            if control.objective.classification.weight and control.segmentation != row.segmentation:
                 continue  # a control of other rows
             for inside in ("", "retrained"):
                 guided, reference = self.seeds(row, inside), self.seeds(control, inside)

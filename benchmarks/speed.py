@@ -21,23 +21,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from wheretolook.training.gain import GainStage
 
-from wheretolook.attention.maps import attention_maps
+from wheretolook.attention.methods import attention_maps
 from wheretolook.data import open_dataset
 from wheretolook.data.loading import evaluation_loader
+from wheretolook.data.targets import mask_planes
 from wheretolook.evaluation.evaluate import evaluate
 from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.networks.modes import training_only
 from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
-from wheretolook.records import Batch
+from wheretolook.records import Batch, Sample, collate
+from wheretolook.training.stage import Stage, objective_of
 
 BATCH, SIZE, CLASSES = 4, 224, 20
-CLASSIFICATION = ObjectiveOptions(mining_weight=0.0, segmentation_weight=0.0)
-EXTERNAL = ObjectiveOptions(mining_weight=0.0, segmentation_weight=0.0, external_weight=1.0)
-GAIN = ObjectiveOptions(segmentation_weight=0.0)
+CLASSIFICATION = objective_of(classification=1.0)
+SQUARED = objective_of(classification=1.0, squared=1.0)
+GAIN = objective_of(classification=1.0, mining=1.0)
 
 
 def main() -> int:
@@ -67,7 +68,7 @@ def times(repeats: int) -> list[tuple[str, float, float, bool]]:
     tripled = make_batch(3 * BATCH)
     rows = [
         ("maps of all classes / bare forward", looker(network, batch, maps=True), looker(network, batch)),
-        ("external-loss step / classification step", step(network, batch, EXTERNAL), step(network, batch)),
+        ("external-loss step / classification step", step(network, batch, SQUARED), step(network, batch)),
         ("GAIN step, 2 classes an image / step on as many images", step(network, batch, GAIN), step(network, tripled)),
     ]
     result = [(name, paired(ours, floor, repeats), 1.15, True) for name, ours, floor in rows]
@@ -113,9 +114,9 @@ def make_batch(images: int) -> Batch:
     masks[:, 20:100, 20:100], masks[:, 120:200, 90:180] = 1, 2
     labels = torch.zeros(images, CLASSES, dtype=torch.bool)
     labels[:, :2] = True
-    known = torch.ones(images, dtype=torch.bool)
     rgb = torch.rand(images, 3, SIZE, SIZE, generator=generator)
-    return Batch(rgb, masks, labels, known, known, tuple(map(str, range(images))))
+    samples = zip(rgb, masks, labels, strict=True)
+    return collate([Sample(i, m, c, mask_planes(m, c), True, str(number)) for number, (i, m, c) in enumerate(samples)])
 
 
 def looker(network: FCN8s, batch: Batch, *, maps: bool = False) -> Callable[[], None]:
@@ -134,12 +135,12 @@ def looker(network: FCN8s, batch: Batch, *, maps: bool = False) -> Callable[[], 
 
 def step(network: FCN8s, batch: Batch, objective: ObjectiveOptions = CLASSIFICATION) -> Callable[[], None]:
     """Losses and gradients of one training step."""
-    stage = GainStage(network, TrainingOptions(), objective)
+    stage = Stage.guidance(network, TrainingOptions(), objective)
 
     def take() -> None:
         with training_only(network, stage.trained_modules()):
             network.zero_grad(set_to_none=True)
-            stage.terms(batch).total.backward()
+            stage.terms(batch)[0].backward()
 
     return take
 

@@ -14,6 +14,8 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+import wheretolook  # noqa: E402, F401 (first of all: whoever imports torchvision imports it through its finder)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

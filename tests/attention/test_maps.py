@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wheretolook.attention.maps import attention_maps, channel_weights, image_maps, normalised, pair_maps, upsampled
+from wheretolook.attention.grad_cam import channel_weights
+from wheretolook.attention.maps import image_maps, normalised, upsampled
+from wheretolook.attention.methods import attention_maps, pair_maps
 from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.records import GuidedOutput
 
@@ -131,7 +133,7 @@ def test_none_list_and_table_name_the_same_classes():
     [
         ([0, 4], r"expected class indices from 0 to 3, got \[0, 4\]"),
         ([-1], r"expected class indices from 0 to 3, got \[-1\]"),
-        (torch.tensor([[0], [1], [2]]), r"a list of classes or a tensor \(2, k\), got shape \(3, 1\)"),
+        (torch.tensor([[0], [1], [2]]), r"a list of classes or a tensor \(2, k\) or \(2,\), got shape \(3, 1\)"),
     ],
 )
 def test_classes_that_are_not_there_are_refused(classes, says):

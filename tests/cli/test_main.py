@@ -241,7 +241,9 @@ def test_a_learning_rate_that_explodes_stops_the_run_and_says_where(network: str
 def test_an_interruption_is_said_and_has_its_own_code(
     network: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("wheretolook.training.gain.average_images", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(
+        "wheretolook.losses.classification.average_images", lambda *_: signal.raise_signal(signal.SIGINT)
+    )
     assert main(["train-gain", "--weights", network, *SERVED, *QUICK]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("wheretolook: stopped; --resume goes on")
     monkeypatch.setattr("wheretolook.cli.commands.evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
@@ -322,11 +324,11 @@ def test_lists_flags_groups_and_files_of_options_are_understood(monkeypatch: pyt
 def test_none_is_what_messages_call_it(join: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch):
     """For numbers, texts, lists and groups that may be none; elsewhere it is a word like any other."""
     Path("options.yaml").write_text("weights: A\nsegmenter: {steps: 2}\ngain: {clip: 2.0}\ndata: {crop: [4, 4]}")
-    names = ("--weights", "--segmenter", "--gain.clip", "--data.crop", "--guided.normalising", "--test_split")
+    names = ("--weights", "--segmenter", "--gain.clip", "--data.crop", "--guided.mining.normalising", "--test_split")
     argv = [word for name in names for word in join(name)]
     found = understood(monkeypatch, "run_recipe", "run", "--config", "options.yaml", *argv)
     assert (found.weights, found.segmenter, found.gain.clip, found.data.crop) == (None, None, None, None)
-    assert (found.guided.normalising, found.test_split) == ("none", "none")
+    assert (found.guided.mining.normalising, found.test_split) == ("none", "none")
     found = understood(monkeypatch, "evaluate_networks", "evaluate", *join("--weights"), *join("--names"))
     assert (found.weights, found.names) == (["none"], None)
 

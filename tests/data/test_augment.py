@@ -6,6 +6,7 @@ import torch
 
 from wheretolook.data.augment import Window, augment, cut, draw_window, frame, jitter_colours
 from wheretolook.data.images import mask_labels
+from wheretolook.data.targets import mask_planes
 from wheretolook.options.data import DataOptions
 from wheretolook.records import TORCHVISION, VOID, Sample
 
@@ -17,7 +18,8 @@ def coded_sample(height=30, width=40, classes=5):
     mask = torch.randint(0, classes + 1, (height // 5, width // 5)).repeat_interleave(5, 0).repeat_interleave(5, 1)
     mask[:3, :3] = VOID
     image = (mask / VOID).expand(3, -1, -1) * torch.tensor([1.0, 0.5, 0.25]).view(3, 1, 1)
-    return Sample(image.contiguous(), mask, mask_labels(mask, classes), True, True, "coded")
+    labels = mask_labels(mask, classes)
+    return Sample(image.contiguous(), mask, labels, mask_planes(mask, labels), True, "coded")
 
 
 def same(one, other):

@@ -100,7 +100,7 @@ def flat(found: dict[str, object]) -> dict[str, object]:
 def batches(size: int) -> list[Batch]:
     """The made samples, and as many of half their height."""
     samples = [one._replace(image=one.image.float()) for one in made_samples()]
-    low = [one._replace(image=one.image[:, :32], mask=one.mask[:32]) for one in samples]
+    low = [one._replace(image=one.image[:, :32], mask=one.mask[:32], targets=one.targets[:, :32]) for one in samples]
     groups = (samples, low)
     return [collate(group[start : start + size]) for group in groups for start in range(0, len(group), size)]
 
@@ -152,7 +152,8 @@ def test_explanations_come_one_for_each_present_pair_in_order():
 
 def test_a_labelled_class_that_no_mask_or_box_shows_is_not_explained():
     one = sample("three", (0, 1, 2))
-    hidden = one._replace(mask=torch.where(one.mask == 2, VOID, one.mask), segmented=False)
+    mask = torch.where(one.mask == 2, VOID, one.mask)
+    hidden = one._replace(mask=mask, targets=planes(mask, (0, 1, 2)), segmented=False)
     assert [found.class_index for found in explain(made_network(), [collate([hidden])])] == [0, 2]
 
 

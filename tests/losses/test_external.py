@@ -3,7 +3,10 @@
 import pytest
 import torch
 from torch import Tensor
-from wheretolook.losses.external import at_resolution, energy_loss, external_loss, squared_sum
+
+from wheretolook.losses.compare import at_resolution
+from wheretolook.losses.energy import energy_loss
+from wheretolook.losses.squared import external_loss, squared_sum
 
 LOSSES = (external_loss, squared_sum, energy_loss)
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wheretolook.attention.maps import image_maps, pair_maps
+from wheretolook.attention.maps import image_maps
+from wheretolook.attention.methods import pair_maps
 from wheretolook.losses.mining import Run, masked_images, mining_loss, soft_mask, sum_in_chunks
 from wheretolook.networks.fcn.network import FCN
 

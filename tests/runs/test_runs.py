@@ -31,7 +31,7 @@ from ..training.made import scene_network, scenes
 
 ROOT = Path(__file__).parents[2]
 GUIDED = changed_objective(ObjectiveOptions(), {"squared.weight": 1.0})
-HEADING = "step,train/total,train/classification,train/mining,train/external,train/segmentation,"
+HEADING = "step,train/total,train/classification,train/mining,train/squared,train/segmentation,"
 
 
 def data_for(training: TrainingOptions) -> ImageData:

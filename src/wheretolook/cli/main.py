@@ -220,6 +220,9 @@ def _options(kind: type[Options], parser: ArgumentParser, parsed: Namespace) -> 
     """
     given = parsed[parsed.command]
     for name, field in _fields(kind):
+        outer = name.rpartition(".")[0]
+        if outer and not isinstance(given.get(outer), Namespace):
+            continue  # inside of a group that is none, or has been complained about
         if dataclasses.is_dataclass(field) and not isinstance(given.get(name), Namespace):
             raise ConfigError(f"--{name}: expected options, got {given.get(name)}")
         if given.get(name) == "none" and NoneType in get_args(field):  # the command line's spelling, in a file
