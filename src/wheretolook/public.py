@@ -43,6 +43,7 @@ def _drive(identifier: str) -> str:
 
 
 AT_ONCE = {"score_pool4": 0.01, "score_pool3": 0.0001}
+AT_ONCE_ARCH = "FCN8sAtOnce"  # what pytorch-fcn's checkpoints call the network that has those factors
 
 PUBLIC_FILES = {
     "fcn8s_from_caffe.npz": PublicFile(

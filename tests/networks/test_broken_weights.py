@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import struct
 import zipfile
 from dataclasses import asdict
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from wheretolook.errors import DataError, WeightsError
+from wheretolook.networks import files as module
 from wheretolook.networks.files import FORMAT, NETWORK_FILE, describe, load_network, save_network
 from wheretolook.records import CAFFE
 
@@ -28,6 +31,19 @@ class Trap:
 
     def __reduce__(self):
         return (os.mkdir, (str(self.path),))
+
+
+class Reduced:
+    """Unpickling this calls a function with arguments."""
+
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self):
+        return self.call[0], self.call[1:]
+
+
+scalar = np.float64(0).__reduce__()[0]
 
 
 def refused(path: Path, says: str, **options: object) -> None:
@@ -192,6 +208,27 @@ def test_a_pickled_object_in_a_pth_is_never_made(wrap, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "hostile",
+    [
+        lambda trap: {"model": narrow().state_dict(), "best": np.float64(1), "more": trap},
+        lambda trap: {"best": np.array([trap], dtype=object)},
+        lambda trap: {"best": Reduced(type(np.dtype("f8")), trap)},
+        lambda trap: {"best": Reduced(scalar, np.dtype(object), trap)},
+        lambda trap: {"best": Reduced(scalar, np.dtype(object), pickle.dumps(trap))},
+        lambda trap: {"best": Reduced(eval, f"__import__('os').mkdir({str(trap.path)!r})")},
+        lambda trap: {"best": Reduced(np.load, "x.npy", None, True)},
+    ],
+)
+def test_allowing_numpys_numbers_lets_nothing_else_in(hostile, tmp_path):
+    path, before = tmp_path / "model_best.pth.tar", torch.serialization.get_safe_globals()
+    torch.save(hostile(Trap(tmp_path / "sprung")), path)
+    with pytest.raises(WeightsError) as caught:
+        load_network(path, class_names=NAMES)
+    assert "\n" not in str(caught.value) and not (tmp_path / "sprung").exists()
+    assert torch.serialization.get_safe_globals() == before  # what is allowed here is allowed nowhere else
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         ([torch.ones(1)], "expected a state dict, got a list"),
@@ -261,3 +298,25 @@ def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(ending, tm
     with pytest.raises(DataError, match=f"cannot write .*file/network.{ending}") as caught:
         save_network(narrow(), tmp_path / "file" / f"network.{ending}")
     assert "\n" not in str(caught.value) and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "says"),
+    [
+        ("Error while serializing: I/O error: No space left on device (os error 28)", "no space left .* free some"),
+        ('Error while serializing: I/O error: Read-only file system (os error 30) at path "x"', "read-only file sys"),
+        (
+            "Error while serializing: invalid shape, data type, or offset\nfor tensor a",
+            "invalid shape, .* for tensor a",
+        ),
+    ],
+)
+def test_what_safetensors_says_of_a_file_that_it_cannot_write_is_told_as_it_is(theirs, says, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise SafetensorError(theirs)
+
+    monkeypatch.setattr(module, "save_file", fails)
+    with pytest.raises(DataError, match=f"cannot write .*network.safetensors: .*{says}") as caught:
+        save_network(narrow(), tmp_path / "network.safetensors")
+    assert "\n" not in str(caught.value) and ("space" in str(caught.value)) == ("28" in theirs)
+    assert not list(tmp_path.iterdir())

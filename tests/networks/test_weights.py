@@ -1,6 +1,7 @@
 """Every kind of weights file that users have gives its network; what a file lacks starts afresh and is named."""
 
 import hashlib
+import io
 import logging
 import os
 from pathlib import Path
@@ -136,8 +137,8 @@ def test_our_own_names_in_a_state_dict_or_a_checkpoint(prefix, tmp_path, caplog)
     ]
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model", "net"])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "network.", "_orig_mod.module.model."])
 def test_a_pytorch_state_dict_holds_the_same_arrays(wrapper, prefix, tmp_path):
     network = golden_network()
     state = {prefix + name: value for name, value in plain(network).items()}
@@ -179,6 +180,51 @@ def test_the_scales_of_a_network_trained_at_once_are_folded_into_its_weights(tmp
         ours, raw = again.segmenter.get_submodule(layer), network.segmenter.get_submodule(layer)
         torch.testing.assert_close(ours.weight, raw.weight * scale)
         torch.testing.assert_close(ours.bias, raw.bias * scale)
+
+
+@pytest.mark.parametrize("arch", ["FCN8sAtOnce", "FCN8s", None, 3])
+def test_what_a_checkpoint_calls_its_network_says_whether_scales_are_folded_in(arch, tmp_path):
+    """A checkpoint as pytorch-fcn writes it, `model_best.pth.tar`: a score as numpy has it beside the weights."""
+    network = narrow(padding="caffe")
+    state = {name: value for name, value in plain(network).items() if "_cl" not in name}
+    optimiser = {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 1e-10, "params": [0]}]}
+    content = {"epoch": 3, "iteration": 4000, "arch": arch, "optim_state_dict": optimiser}
+    content |= {"model_state_dict": state, "best_mean_iu": np.float64(0.63)}
+    again = load_network(saved(tmp_path, "model_best.pth.tar", content), class_names=NAMES)
+    factors = {"score_pool4": 0.01, "score_pool3": 0.0001} if arch == "FCN8sAtOnce" else {}
+    for layer in ("score_pool4", "score_pool3", "score_fr"):
+        ours, raw = again.segmenter.get_submodule(layer), network.segmenter.get_submodule(layer)
+        torch.testing.assert_close(ours.weight, raw.weight * factors.get(layer, 1))
+        torch.testing.assert_close(ours.bias, raw.bias * factors.get(layer, 1))
+    assert torch.equal(again.trunk.conv1_1.weight, network.trunk.conv1_1.weight)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
+@pytest.mark.parametrize("core", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_numbers_of_either_numpy_may_lie_beside_the_weights(kind, core, tmp_path):
+    buffer = io.BytesIO()
+    torch.save({"best": kind(1), "model": plain(narrow())}, buffer, _use_new_zipfile_serialization=False)
+    content = buffer.getvalue()
+    assert any(name in content for name in (b"numpy.core.multiarray", b"numpy._core.multiarray"))
+    path = tmp_path / "best.pth"
+    path.write_bytes(content.replace(b"numpy._core.multiarray", core))
+    assert same(load_network(path, class_names=NAMES), narrow())
+
+
+def test_a_prefix_that_not_all_names_share_is_part_of_the_names(tmp_path):
+    state = {**plain(narrow()), "module.conv5_3.weight": torch.zeros(7, 7, 3, 3)}
+    again = load_network(saved(tmp_path, "mixed.pth", state), class_names=NAMES)
+    assert torch.equal(again.trunk.conv5_3.weight, narrow().trunk.conv5_3.weight)
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_a_tilde_is_the_home_folder(ending, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    save_network(narrow(), f"~/kept/network.{ending}")
+    assert (tmp_path / "kept" / f"network.{ending}").is_file() and not (tmp_path / "~").exists()
+    for path in (f"~/kept/network.{ending}", Path(f"~/kept/network.{ending}")):
+        assert same(load_network(path), narrow())
 
 
 def md5_of(path: Path) -> str:

@@ -6,6 +6,8 @@ No file is ever unpickled: `allow_pickle=False`, `weights_only=True`, safetensor
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from wheretolook.files import replacing
 from wheretolook.networks.fcn.names import TRUNK_LAYERS, from_torchvision, module_name, predecessor_name
 from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, Architecture, Padding
 from wheretolook.networks.formats import NPZ_DESCRIPTION, read_npz, read_state_dict
-from wheretolook.public import PUBLIC_FILES, VOC_CLASSES
+from wheretolook.public import AT_ONCE, AT_ONCE_ARCH, PUBLIC_FILES, VOC_CLASSES
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Preprocessing
 
 log = logging.getLogger("wheretolook")
@@ -178,22 +180,28 @@ def read_weights(path: Path) -> Weights:
     Raises:
         WeightsError: the file is missing, broken, or not of an FCN or VGG16.
     """
+    path = path.expanduser()
     if path.is_dir():
         path = _network_of_run(path)
     if not path.is_file():
         raise WeightsError(f"expected a weights file at {path}, found none; check the path")
     if path.suffix == ".safetensors":
         return _read_own(path)
-    arrays, text = read_npz(path) if path.suffix == ".npz" else (read_state_dict(path), None)
+    text, arch = None, ""
+    if path.suffix == ".npz":
+        arrays, text = read_npz(path)
+    else:
+        arrays, arch = read_state_dict(path)
     torchvision = "features.0.weight" in arrays
     arrays = from_torchvision(arrays) if torchvision else arrays
     tensors = {module_name(name): tensor for name, tensor in arrays.items() if module_name(name)}
     _require_trunk(path, tensors, arrays)
     known = PUBLIC_FILES.get(_public_name(path))
-    if known is not None:
-        for layer, scale in known.scales.items():
-            tensors[f"segmenter.{layer}.weight"] *= scale
-            tensors[f"segmenter.{layer}.bias"] *= scale
+    scales = known.scales if known is not None else AT_ONCE if arch == AT_ONCE_ARCH else {}
+    for layer, scale in scales.items():
+        for name in (f"segmenter.{layer}.weight", f"segmenter.{layer}.bias"):
+            if name in tensors:
+                tensors[name] = tensors[name] * scale
     _check(path, tensors)
     others = frozenset(name.rpartition(".")[0] for name in arrays if not module_name(name))
     preprocessing = TORCHVISION if torchvision and known is None else CAFFE
@@ -216,7 +224,7 @@ def save_network(network: FCN, path: str | Path) -> None:
         WeightsError: the ending is neither.
         DataError: the file cannot be written.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     # every array of an FCN is of floats; a run in another precision leaves them in that one
     tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in network.state_dict().items()}
     if path.suffix == ".npz":
@@ -230,12 +238,21 @@ def save_network(network: FCN, path: str | Path) -> None:
             permissions = temporary.stat().st_mode  # safetensors would let only the owner read
             try:
                 save_file(tensors, temporary, {"format": FORMAT, "network": json.dumps(describe(network))})
-            except SafetensorError as error:  # its words for a full disk
-                raise OSError(28, str(error)) from error
+            except SafetensorError as error:
+                raise _as_system_error(error) from error
             _sort_metadata(temporary)
             temporary.chmod(permissions)
     else:
         raise WeightsError(f"expected a name ending in .safetensors or .npz, got {path.name}; choose one of the two")
+
+
+def _as_system_error(error: SafetensorError) -> OSError:
+    """What the system said, which safetensors wraps in its own words: "... (os error 28) at path ..."."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is None:
+        return OSError(0, " ".join(str(error).split()))
+    code = int(number[1])
+    return OSError(code, os.strerror(code))
 
 
 def _sort_metadata(path: Path) -> None:

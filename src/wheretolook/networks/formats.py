@@ -1,16 +1,32 @@
 """The formats that others write weights in, read without unpickling anything."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from wheretolook.errors import WeightsError
 
 NPZ_DESCRIPTION = "wheretolook/network"  # the array of text in which an npz of ours says what network it is of
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "module")  # what checkpoints keep theirs under
+# what Lightning, DataParallel, torch.compile and our own stages put before every name
+PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.")
+
+# What training programs save beside the weights, a score as numpy has it: a function that makes a number from its bytes
+# and the types of numbers; numpy 1 and 2 have the function in different places.
+_scalar: Callable[..., object] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
+NUMPY_SCALARS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+    (np.dtype, "numpy.dtype"),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
+]
 
 
 def read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
@@ -41,26 +57,54 @@ def read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
     return tensors, None if text is None else str(text)
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+class Checkpoint(NamedTuple):
+    """What a PyTorch file holds that a network can use."""
+
+    tensors: dict[str, Tensor]
+    arch: str = ""  # what some training programs call the network
+
+
+def read_state_dict(path: Path) -> Checkpoint:
     """The tensors of a PyTorch file by name: a state dict, alone or in a checkpoint; half precision is cast up.
 
     Raises:
-        WeightsError: the file is broken, holds anything but plain tensors, or no state dict.
+        WeightsError: the file is broken, holds anything but plain tensors and numbers, or no state dict.
     """
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals(NUMPY_SCALARS):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a broken file
         raise WeightsError(
             f"{path}: expected a PyTorch state dict of plain tensors, got something else or a broken file; "
             "save it with torch.save(model.state_dict(), ...)"
         ) from error
-    for wrapper in ("state_dict", "model_state_dict"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
+    arch = loaded.get("arch") if isinstance(loaded, Mapping) else None
+    while inner := _inside(loaded):
+        loaded = inner
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path}: expected a state dict, got a {type(loaded).__name__}; save model.state_dict()")
-    return {
-        str(name).removeprefix("module.").removeprefix("network."): value.float()
-        for name, value in loaded.items()
-        if isinstance(value, Tensor)
-    }
+    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return Checkpoint(without_prefixes(tensors), arch if isinstance(arch, str) else "")
+
+
+def without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without what wrappers put before the name of every one of them.
+
+    Example:
+        >>> list(without_prefixes({"module.model.conv.bias": torch.zeros(1), "module.model.norm.bias": torch.zeros(1)}))
+        ['conv.bias', 'norm.bias']
+        >>> list(without_prefixes({"model.conv.bias": torch.zeros(1), "head.bias": torch.zeros(1)}))
+        ['model.conv.bias', 'head.bias']
+    """
+    shorter = dict(tensors)
+    while shorter and (prefix := next((one for one in PREFIXES if all(name.startswith(one) for name in shorter)), "")):
+        shorter = {name.removeprefix(prefix): tensor for name, tensor in shorter.items()}
+    return shorter
+
+
+def _inside(loaded: object) -> Mapping[str, object] | None:
+    """The state dict that a checkpoint wraps; None for what is no wrapper."""
+    if not isinstance(loaded, Mapping):
+        return None
+    return next((loaded[name] for name in WRAPPERS if isinstance(loaded.get(name), Mapping) and loaded[name]), None)
