@@ -8,7 +8,7 @@ READY := .venv/.ready
 demo: $(READY)  ## the main job, on made scenes: runs/demo
 	$(BIN)/wheretolook demo
 
-test: $(READY)  ## all tests, doctests included
+test: $(READY)  ## all tests, doctests included, in random order: none may lean on what ran before it
 	$(BIN)/python -m pytest
 
 check: $(READY) format lint types docs test  ## format, lint, types, docs and tests (which hold the import direction)

@@ -178,11 +178,11 @@ def write_voc(root: Path, images: int) -> None:
         Image.fromarray(sample.mask.numpy().astype(np.uint8)).save(root / "SegmentationClass" / f"{name}.png")
 
 
-PEAKS: dict[str, Callable[[FCN8s], Callable[[], None]]] = {
-    "forward": lambda network: looker(network, make_batch(BATCH)),
-    "maps": lambda network: looker(network, make_batch(BATCH), maps=True),
-    "step": lambda network: step(network, make_batch(BATCH)),
-    "gain": lambda network: step(network, make_batch(BATCH), GAIN),
+PEAKS: dict[str, Callable[[], Callable[[], object]]] = {
+    "forward": lambda: looker(make_network(), make_batch(BATCH)),
+    "maps": lambda: looker(make_network(), make_batch(BATCH), maps=True),
+    "step": lambda: step(make_network(), make_batch(BATCH)),
+    "gain": lambda: step(make_network(), make_batch(BATCH), GAIN),
 }
 
 
@@ -193,9 +193,12 @@ def peak_of(name: str) -> float:
     return statistics.median(map(int, found))
 
 
-def peak(make: Callable[[FCN8s], Callable[[], None]]) -> int:
-    """Bytes of resident memory at the peak of the work, above those with the model loaded (Linux)."""
-    work = make(make_network())
+def peak(make: Callable[[], Callable[[], object]]) -> int:
+    """Bytes of resident memory at the peak of the work, above those with the model loaded (Linux).
+
+    To be called in a process of its own: memory that earlier work has freed is used again and does not count.
+    """
+    work = make()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
     before = resident("VmRSS")
     work()

@@ -358,7 +358,9 @@ def test_images_of_many_sizes_are_measured_one_by_one(mission: Path):
         rows += json.loads(Path(f"by{size}/metrics.json").read_text())
     one, four = rows
     assert (one["images"], one["masks"], one["pairs"]) == (4, 4, 4)
-    assert all(one[key] == pytest.approx(four[key]) for key in KEYS if one[key] is not None and key != "iu_per_class")
+    for key in KEYS:
+        if isinstance(one[key], float):
+            assert one[key] == pytest.approx(four[key], rel=1e-4), key  # sums in single precision, in another order
 
 
 def test_nothing_measured_is_null_in_json_and_a_dash_in_the_table(mission: Path):

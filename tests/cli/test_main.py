@@ -261,7 +261,7 @@ def test_an_interruption_is_said_and_has_its_own_code(
 )
 def test_in_a_shell(argv: list[str], code: int, said: str):
     script = [sys.executable, "-c", "import sys; from wheretolook.cli.main import main; sys.exit(main())"]
-    found = subprocess.run([*script, *argv], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([*script, *argv], capture_output=True, text=True, timeout=300)
     assert (found.returncode, found.stdout) == (code, "")
     assert found.stderr.startswith(f"wheretolook: {said}") and found.stderr.count("\n") == 1
 
@@ -273,7 +273,7 @@ def test_help_and_typing_errors_load_no_torch():
         "assert 'guided.mining.weight' in out.getvalue(); main([]); main(['train-gain', '--weights', 'a', '--nix'])\n"
         "main(['train-gain', '--training.steps', 'x']); assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, capture_output=True)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300, capture_output=True)
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)

@@ -17,7 +17,7 @@ def test_processes_with_unequal_numbers_of_images_agree_with_one_process(tmp_pat
         for rank in range(3)
     ]
     try:
-        printed = [process.communicate(timeout=120)[0].strip() for process in running]
+        printed = [process.communicate(timeout=300)[0].strip() for process in running]
     finally:
         for process in running:
             process.kill()

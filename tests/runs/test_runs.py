@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zlib
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_best_is_the_validation_with_the_highest_score(tmp_path: Path, monkeypat
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(tmp_path: Path):
     found = []
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        torch.manual_seed(hash(name))  # the global state is no part of it
+        torch.manual_seed(zlib.crc32(name.encode()))  # the global state is no part of it
         found.append(train(guided(budget(seed=seed)), tmp_path / name).read_bytes())
     assert found[0] == found[1] != found[2]
 
@@ -206,7 +207,7 @@ def test_a_folder_with_a_run_is_left_alone(tmp_path: Path):
 def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cut")
     command = [sys.executable, "-W", "ignore", "-m", "tests.runs.cut_off", str(folder)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert finished.returncode == 0, finished.stderr[-3000:]
     return folder
 

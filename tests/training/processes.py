@@ -84,7 +84,7 @@ def both(task: Callable[..., None], *arguments: object) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(timeout=200)
+        process.join(timeout=600)
         process.kill()
     if any(process.exitcode != 0 for process in started):
         sys.exit(f"{task.__name__} failed")

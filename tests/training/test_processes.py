@@ -40,7 +40,7 @@ Gradients = dict[str, torch.Tensor]
 def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("processes")
     command = [sys.executable, "-W", "ignore", "-m", "tests.training.processes", str(folder)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert finished.returncode == 0, finished.stderr[-2000:]
     return {**torch.load(folder / "found.pt", weights_only=True), "run": folder / "run"}
 
