@@ -26,22 +26,22 @@ from wheretolook.cli.commands import (
 )
 from wheretolook.cli.main import read_recipe
 from wheretolook.files import write_text
+from wheretolook.metrics.figures import FIGURES
 from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain
 from wheretolook.options.objective import ObjectiveOptions
 
-FIGURES = (
+SHOWN = (
     "mean_iu",
     "accuracy",
-    "map",
+    "mean_average_precision",
     "energy_pointing",
     "attention_iou",
     "attention_iou_ceiling",
     "attention_iou_20",
     "pointing_game",
 )
-HEADINGS = ("Mean IU", "Accuracy", "mAP", "Energy pointing", "Attention IoU", "its ceiling", "at 20 %", "Pointing game")
-HEADER = "| {} | seeds | " + " | ".join(HEADINGS) + " |"
-RULE = "|---|---|" + "---|" * len(HEADINGS)
+HEADER = "| {} | seeds | " + " | ".join(FIGURES[key].heading for key in SHOWN) + " |"
+RULE = "|---|---|" + "---|" * len(SHOWN)
 Figures = dict[str, float]
 
 
@@ -201,7 +201,7 @@ class Bench:
             for inside in ("", "retrained"):
                 guided, reference = self.seeds(row, inside), self.seeds(control, inside)
                 pairs = [(guided[seed], reference[seed]) for seed in sorted(guided.keys() & reference.keys())]
-                found = [{key: ours[key] - theirs[key] for key in FIGURES} for ours, theirs in pairs]
+                found = [{key: ours[key] - theirs[key] for key in SHOWN} for ours, theirs in pairs]
                 yield line(f"{row.name} - {control.name}{', both retrained' if inside else ''}", found)
 
 
@@ -209,7 +209,7 @@ def line(name: str, figures: Collection[Figures]) -> str:
     """One row of the table; nothing where no seed is finished."""
     if not any(figures):
         return ""
-    cells = [spread([100 * row[key] for row in figures]) for key in FIGURES]
+    cells = [spread([100 * row[key] for row in figures]) for key in SHOWN]
     return f"| {name} | {len(figures)} | " + " | ".join(cells) + " |"
 
 

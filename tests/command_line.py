@@ -10,9 +10,11 @@ QUICK = ["--training.steps=2", "--hardware.accelerator=cpu"]
 CLASSES = ("striped_disc", "dotted_square", "checked_triangle")
 NARROW = {"widths": (4, 8, 8, 8, 8), "segmenter_width": 16, "classifier_widths": (16, 16)}
 KEYS = [
-    *("weights", "accuracy", "accuracy_class", "mean_iu", "fwavacc", "iu_per_class", "map", "f1"),
+    *("weights", "accuracy", "accuracy_class", "mean_iu", "fwavacc"),
+    *("image_accuracy", "worst_class_accuracy", "worst_group_accuracy", "mean_average_precision", "f1"),
     *("energy_pointing", "energy_pointing_over_chance", "attention_iou", "attention_iou_20", "attention_iou_ceiling"),
     *("pointing_game", "empty_maps", "images", "masks", "pairs"),
+    *("iu_per_class", "accuracy_per_class", "average_precision_per_class", "accuracy_per_group"),
 ]
 
 

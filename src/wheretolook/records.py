@@ -176,6 +176,7 @@ class Explanation(NamedTuple):
     class_index: int
     image: Float[Tensor, "3 height width"]  # RGB in [0, 1]
     truth: Int[Tensor, "height width"]
+    target: UInt8[Tensor, "height width"]  # where to look for this class: a plane of `Batch.targets`
     prediction: Int[Tensor, "height width"] | None
     attention: Float[Tensor, "height width"]  # upsampled map, after its ReLU, not normalised
     energy_inside: float  # share of the map's energy on the object, in [0, 1]; 0 for an all-zero map

@@ -42,13 +42,25 @@ def test_perfect_answers_have_perfect_figures():
     """Sizes differ; void pixels are answered wrongly; every class is there."""
     found = figures(drawn(["AA??", "AA..", "...."]), drawn(["BBC", "BB."]), drawn(["..", ".."]))
     chances = [4 / 10, 4 / 6, 1 / 6]
-    ones = ("accuracy", "accuracy_class", "mean_iu", "fwavacc", "map", "f1", "energy_pointing", "attention_iou")
+    ones = (
+        "accuracy",
+        "accuracy_class",
+        "mean_iu",
+        "fwavacc",
+        "mean_average_precision",
+        "f1",
+        "energy_pointing",
+        "attention_iou",
+    )
     assert {name: found.pop(name) for name in ones} == pytest.approx(dict.fromkeys(ones, 1.0))
     assert found.pop("iu_per_class") == pytest.approx([1.0] * 4)
     assert found.pop("energy_pointing_over_chance") == pytest.approx(3 / sum(chances))
+    assert found.pop("average_precision_per_class") == pytest.approx([1.0] * 3)
+    of_one_class = ("image_accuracy", "worst_class_accuracy", "worst_group_accuracy")
+    assert all(math.isnan(value) for value in [*map(found.pop, of_one_class), *found.pop("accuracy_per_class")])
     assert found == {
         **{"attention_iou_20": 1.0, "attention_iou_ceiling": 1.0, "pointing_game": 1.0, "empty_maps": 0.0},
-        **{"images": 3, "masks": 3, "pairs": 3},
+        **{"images": 3, "masks": 3, "pairs": 3, "accuracy_per_group": {}},
     }
 
 
@@ -69,7 +81,7 @@ def test_half_right_answers_have_the_figures_that_a_pencil_gives():
     assert found["pointing_game"] == pytest.approx((1 / 2 + 0) / 2)
     assert (found["empty_maps"], found["images"], found["pairs"]) == (0.5, 2, 2)
     assert found["f1"] == pytest.approx((1 + 0) / 2)  # A is recognised, B is not
-    assert found["map"] == pytest.approx((1 + 1 / 2) / 2)  # B's two scores are equal
+    assert found["mean_average_precision"] == pytest.approx((1 + 1 / 2) / 2)  # B's two scores are equal
 
 
 def test_only_exact_masks_count_for_segmentation_and_only_annotated_images_for_attention():
@@ -80,7 +92,7 @@ def test_only_exact_masks_count_for_segmentation_and_only_annotated_images_for_a
     assert (found["mean_iu"], found["energy_pointing"], found["images"], found["pairs"]) == (1.0, 1.0, 3, 2)
     found = figures(labels)
     assert math.isnan(found["mean_iu"]) and math.isnan(found["energy_pointing"])
-    assert (found["map"], found["images"], found["pairs"]) == (1.0, 1, 0)
+    assert (found["mean_average_precision"], found["images"], found["pairs"]) == (1.0, 1, 0)
 
 
 def test_all_that_was_gathered_can_be_forgotten():
@@ -94,7 +106,9 @@ def test_all_that_was_gathered_can_be_forgotten():
 
 
 def flat(found: dict[str, object]) -> dict[str, object]:
-    return {**found, **{f"iu {index}": value for index, value in enumerate(found["iu_per_class"])}, "iu_per_class": 0}
+    lists = [key for key in found if key.endswith("per_class")]
+    parts = {f"{key} {index}": value for key in lists for index, value in enumerate(found[key])}
+    return {**{key: value for key, value in found.items() if "_per_" not in key}, **parts}
 
 
 def batches(size: int) -> list[Batch]:

@@ -42,8 +42,8 @@ def test_figures_equal_second_implementations():
     precisions = [precision_by_ranking(*column) for column in columns]
     f1s = [f1_by_counting(*column) for column in columns]
     figures = figures_of(scores, labels)
-    assert figures.ap_per_class == pytest.approx(precisions, rel=1e-5)
-    assert figures.map == pytest.approx(sum(precisions) / 4, rel=1e-5)
+    assert figures.average_precision_per_class == pytest.approx(precisions, rel=1e-5)
+    assert figures.mean_average_precision == pytest.approx(sum(precisions) / 4, rel=1e-5)
     assert figures.f1 == pytest.approx(sum(f1s) / 4, rel=1e-5)
     torch.testing.assert_close(f1_scores(scores, labels), torch.tensor(f1s))
 
@@ -52,7 +52,8 @@ def test_a_ranking_worked_out_by_hand():
     """Hits at ranks 1 and 3 of 4: (1/1 + 2/3) / 2. One of two images called positive is: F1 is 2 * 1 / (2 + 2)."""
     scores, labels = torch.tensor([[3.0], [2.0], [-1.0], [-2.0]]), torch.tensor([[True], [False], [True], [False]])
     figures = figures_of(scores, labels)
-    assert figures == (pytest.approx(5 / 6), 0.5, [pytest.approx(5 / 6)])
+    assert figures[:2] == (pytest.approx(5 / 6), 0.5)
+    assert figures.average_precision_per_class == [pytest.approx(5 / 6)]
 
 
 def test_equal_scores_do_not_depend_on_the_order_of_images():
@@ -71,7 +72,7 @@ def test_a_class_that_never_occurs_is_left_out_even_where_it_is_predicted():
     scores, labels = batch(classes=3)
     labels[:, 1] = False
     figures, without = figures_of(scores, labels), figures_of(scores[:, ::2], labels[:, ::2])
-    assert math.isnan(figures.ap_per_class[1])
+    assert math.isnan(figures.average_precision_per_class[1])
     assert figures[:2] == without[:2]
 
 
@@ -82,10 +83,74 @@ def test_batch_equals_singles_and_merged_halves_equal_the_whole():
     for image in range(6, 9):
         rest.update(scores[image, None], labels[image, None])
     first.merge_state(rest)
-    assert first.compute() == figures_of(scores, labels)
+    assert str(first.compute()) == str(figures_of(scores, labels))  # as text, for NaN is not equal to itself
+
+
+def one_class(images: int = 40, classes: int = 3) -> tuple[Tensor, Tensor, list[str]]:
+    """Scores, labels of one class an image, and a group for most images."""
+    scores, truth = torch.randn(images, classes), torch.randint(0, classes, (images,))
+    names = [("sea", "land", "", "\N{SNOWFLAKE} ice")[draw] for draw in torch.randint(0, 4, (images,)).tolist()]
+    return scores, torch.nn.functional.one_hot(truth, classes).bool(), names
+
+
+def test_accuracies_of_one_class_an_image_equal_counting():
+    scores, labels, groups = one_class()
+    metric = ClassificationMetric(3)
+    for start in range(0, 40, 7):
+        part = slice(start, start + 7)
+        metric.update(scores[part], labels[part], groups[part])
+    found = metric.compute()
+    right = [
+        row.index(max(row)) == label.index(True) for row, label in zip(scores.tolist(), labels.tolist(), strict=True)
+    ]
+
+    def share(chosen: list[bool]) -> float:
+        return sum(hit for hit, here in zip(right, chosen, strict=True) if here) / sum(chosen)
+
+    per_class = [share(labels[:, index].tolist()) for index in range(3)]
+    per_group = {name: share([group == name for group in groups]) for name in ("land", "sea", "\N{SNOWFLAKE} ice")}
+    assert found.image_accuracy == pytest.approx(sum(right) / 40)
+    assert found.accuracy_per_class == pytest.approx(per_class)
+    assert found.worst_class_accuracy == pytest.approx(min(per_class)) != max(per_class)
+    assert found.accuracy_per_group == pytest.approx(per_group)
+    assert list(found.accuracy_per_group) == sorted(per_group)
+    assert found.worst_group_accuracy == pytest.approx(min(per_group.values())) != max(per_group.values())
+
+
+def test_a_class_that_never_occurs_is_no_worst_class():
+    labels = torch.tensor([[True, False], [True, False]])
+    found = figures_of(torch.tensor([[1.0, 0], [0, 1]]), labels)
+    assert (found.image_accuracy, found.worst_class_accuracy, found.accuracy_per_class[0]) == (0.5, 0.5, 0.5)
+    assert math.isnan(found.accuracy_per_class[1]) and math.isnan(found.worst_group_accuracy)
+
+
+@pytest.mark.parametrize("labels", [[[True, True], [True, False]], [[False, False], [True, False]]])
+def test_one_image_of_none_or_several_classes_and_there_is_no_accuracy(labels: list[list[bool]]):
+    found = figures_of(torch.tensor([[1.0, 0], [0, 1]]), torch.tensor(labels))
+    accuracies = (found.image_accuracy, found.worst_class_accuracy, found.worst_group_accuracy)
+    assert all(math.isnan(value) for value in (*accuracies, *found.accuracy_per_class))
+    assert not math.isnan(found.mean_average_precision) and not math.isnan(found.f1)
+
+
+def test_f1_of_one_class_an_image_is_of_the_largest_score():
+    """All scores are below 0: with several classes an image nothing would be predicted."""
+    scores, labels, _ = one_class()
+    scores -= 10
+    metric = ClassificationMetric(3)
+    metric.update(scores[:30], labels[:30], exclusive=True)
+    metric.update(scores[30:], labels[30:], exclusive=True)
+    confusion = torch.zeros(3, 3)
+    for answer, truth in zip(scores.argmax(dim=1), labels.long().argmax(dim=1), strict=True):
+        confusion[truth, answer] += 1
+    f1s = 2 * confusion.diagonal() / (confusion.sum(dim=0) + confusion.sum(dim=1))
+    assert metric.compute().f1 == pytest.approx(f1s.mean().item())
+    assert figures_of(scores, labels).f1 == 0
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_nothing_to_rank_gives_nan():
     figures = ClassificationMetric(2).compute()
-    assert all(math.isnan(value) for value in (figures.map, figures.f1, *figures.ap_per_class))
+    assert all(
+        math.isnan(value)
+        for value in (figures.mean_average_precision, figures.f1, *figures.average_precision_per_class)
+    )

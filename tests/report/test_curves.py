@@ -8,9 +8,9 @@ from PIL import Image
 from scipy.optimize import isotonic_regression
 
 from wheretolook.errors import DataError
+from wheretolook.metrics.figures import FIGURES
 from wheretolook.report.curves import _apart, _limits, loss_curves, read_history, smoothed, summary_picture
 from wheretolook.report.style import DPI, series_colour
-from wheretolook.report.tables import SHARES
 
 
 def places_of(path: Path, colour: str) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ def test_a_missing_or_binary_history_is_named(tmp_path: Path) -> None:
 def test_validation_is_drawn_in_percent(tmp_path: Path) -> None:
     """Panel of 0 to 100 %, from 1.05 to 3.60 inches below the top: a quarter lies three quarters down."""
     loss_curves([{"step": step, "val/mean_iu": 0.25} for step in (0.0, 5.0, 10.0)], tmp_path / "a.png", title="")
-    rows, columns = places_of(tmp_path / "a.png", series_colour(SHARES.index("mean_iu")))
+    rows, columns = places_of(tmp_path / "a.png", FIGURES["mean_iu"].colour)
     line = rows[(columns > 0.6) & (columns < 4.0)]
     assert line.mean() == pytest.approx(1.05 + 0.75 * 2.55, abs=0.01)
 
@@ -121,7 +121,10 @@ def test_the_dots_of_the_summary_lie_where_their_figures_do(tmp_path: Path) -> N
     """Axis from 1.35 to 4.75 inches; a dot's rightmost pixel is its figure and the dot's radius further."""
     shares, radius = (0.2, 0.5, 0.8), 2.5 / 72
     names = ("Original", "Control", "Guided")
-    rows = [{"weights": name, "mean_iu": share, "map": math.nan} for name, share in zip(names, shares, strict=True)]
+    rows = [
+        {"weights": name, "mean_iu": share, "mean_average_precision": math.nan}
+        for name, share in zip(names, shares, strict=True)
+    ]
     summary_picture(rows, tmp_path / "summary.png")
     for position, share in enumerate(shares):
         _, columns = places_of(tmp_path / "summary.png", series_colour(position))

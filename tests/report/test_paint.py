@@ -4,9 +4,10 @@ import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
+from wheretolook.metrics.figures import FIGURES
 from wheretolook.records import VOID
 from wheretolook.report.paint import grey, overlay, painted, paled, shared_scale
-from wheretolook.report.style import CLASS_COLOURS, VOID_COLOUR, class_colour
+from wheretolook.report.style import CLASS_COLOURS, VOID_COLOUR, class_colour, series_colour
 
 INFERNO = np.array(colormaps["inferno"].colors)  # 256 steps, dark to light
 
@@ -48,16 +49,36 @@ def test_maps_of_any_precision_and_graph_can_be_drawn() -> None:
 
 
 def test_masks_have_their_classes_colours_and_void_is_striped() -> None:
-    mask = torch.tensor([[0, 1, 2, 21] + [VOID] * 4])
+    mask = torch.tensor([[0, 1, 2, 20] + [VOID] * 4])
     ground = np.full((1, 8, 3), 0.4)
     drawn = painted(ground, mask)[0]
     np.testing.assert_allclose(drawn[0], paled(ground, 0.35)[0, 0])
     assert drawn[0] == pytest.approx(np.full(3, 1 - 0.35 * 0.6))
-    for column, class_index in ((1, 0), (2, 1), (3, 0)):  # the 21st class starts the palette again
+    for column, class_index in ((1, 0), (2, 1), (3, 19)):
         np.testing.assert_allclose(drawn[column], 0.15 * 0.4 + 0.85 * np.array(to_rgb(CLASS_COLOURS[class_index])))
     stripe = (drawn[4:] == to_rgb(VOID_COLOUR)).all(axis=1)
     assert stripe.tolist() in ([True, False] * 2, [False, True] * 2)
     np.testing.assert_allclose(ground, 0.4)  # the caller's picture is left alone
+
+
+def test_no_two_classes_rows_or_figures_share_a_colour() -> None:
+    assert len({class_colour(index) for index in range(200)}) == 200
+    assert len({series_colour(position) for position in range(50)}) == 50
+    drawn = [figure.colour for figure in FIGURES.values() if figure.unit == "share"]
+    assert len(set(drawn)) == len(drawn) and all(drawn)
+    assert distances(drawn).min() > 15  # 2.3 is a difference that can just be seen
+
+
+def distances(colours: list[str], receptors: list[list[float]] | None = None) -> np.ndarray:
+    """Of every two colours in CIE Lab, as eyes with all receptors see them, or with a matrix that takes some away."""
+    values = np.array([to_rgb(colour) for colour in colours])
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    seen = linear if receptors is None else np.clip(linear @ np.transpose(receptors), 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = seen @ to_xyz.T / to_xyz.sum(axis=1)
+    cube = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    lab = np.stack([116 * cube[:, 1] - 16, 500 * (cube[:, 0] - cube[:, 1]), 200 * (cube[:, 1] - cube[:, 2])], axis=1)
+    return np.linalg.norm(lab[:, None] - lab[None], axis=2)[np.triu_indices(len(colours), 1)]
 
 
 def test_the_first_classes_are_told_apart_by_colour_blind_eyes() -> None:
@@ -66,14 +87,5 @@ def test_the_first_classes_are_told_apart_by_colour_blind_eyes() -> None:
         "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
         "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
     }
-    colours = np.array([to_rgb(class_colour(index)) for index in range(8)])
-    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     for matrix in blind.values():
-        xyz = np.clip(linear @ np.transpose(matrix), 0, 1) @ to_xyz.T / to_xyz.sum(axis=1)
-        cube = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
-        lab = np.stack(
-            [116 * cube[:, 1] - 16, 500 * (cube[:, 0] - cube[:, 1]), 200 * (cube[:, 1] - cube[:, 2])], axis=1
-        )
-        distances = np.linalg.norm(lab[:, None] - lab[None], axis=2)[np.triu_indices(8, 1)]
-        assert distances.min() > 12  # 2.3 is a difference that can just be seen
+        assert distances([class_colour(index) for index in range(8)], matrix).min() > 12

@@ -20,10 +20,15 @@ def explanation(name: str = "a", class_index: int = 1, energy: float = 0.5, **kn
     fields = {
         "image": torch.full((3, 24, 32), 0.5),
         "truth": torch.zeros(24, 32, dtype=torch.long),
+        "target": None,
         "prediction": None,
         "attention": torch.ones(24, 32),
     }
-    return Explanation(name, class_index, energy_inside=energy, **{**fields, **known})
+    fields |= known
+    if fields["target"] is None:
+        truth = fields["truth"]
+        fields["target"] = torch.where(truth == VOID, VOID, (truth == 1 + class_index).long()).to(torch.uint8)
+    return Explanation(name, class_index, energy_inside=energy, **fields)
 
 
 def panel(path: Path, column: int) -> np.ndarray:
@@ -43,18 +48,18 @@ def test_different_classes_images_or_sizes_are_no_comparison() -> None:
             Comparison(before, after)
 
 
-def test_choosing_is_sorting_by_gain() -> None:
-    gains = [0.1, -0.3, 0.25, 0.25, 0.0, -0.05]
+def test_choosing_is_sorting_by_rise() -> None:
+    rises = [0.1, -0.3, 0.25, 0.25, 0.0, -0.05]
     before = [explanation(name=str(index), energy=0.4) for index in range(6)]
-    after = [explanation(name=str(index), energy=0.4 + gain) for index, gain in enumerate(gains)]
+    after = [explanation(name=str(index), energy=0.4 + rise) for index, rise in enumerate(rises)]
 
     def names(rule: str, count: int, seed: int = 0) -> list[str]:
         pairs = (Comparison(*both) for both in zip(before, after, strict=True))
         return [pair.after.name for pair in choose(pairs, rule, count, seed)]
 
-    assert names("largest_gain", 4) == ["2", "3", "0", "4"]
-    assert names("largest_loss", 2) == ["1", "5"]
-    assert names("largest_loss", 99) == ["1", "5", "4", "0", "2", "3"]
+    assert names("largest_rise", 4) == ["2", "3", "0", "4"]
+    assert names("largest_fall", 2) == ["1", "5"]
+    assert names("largest_fall", 99) == ["1", "5", "4", "0", "2", "3"]
     assert sorted(names("random", 99)) == list("012345")
     assert names("random", 3, seed=7) == names("random", 3, seed=7)
     assert {name for seed in range(40) for name in names("random", 1, seed)} == set("012345")

@@ -113,7 +113,10 @@ def test_a_run_leaves_its_network_its_history_and_its_record(tmp_path: Path):
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "tensorboard/hparams.yaml"),
     }
     heading, *rows = (out / "history.csv").read_text().splitlines()
-    shown = ("accuracy", "mean_iu", "map", "f1", "energy_pointing", "attention_iou", "score")
+    shown = (
+        *("accuracy", "mean_iu", "image_accuracy", "mean_average_precision", "f1"),
+        *("energy_pointing", "attention_iou", "score"),
+    )
     assert heading == HEADING + ",".join(f"val/{name}" for name in shown)
     cells = [row.split(",") for row in rows]
     assert [(row[0], bool(row[1]), bool(row[-1])) for row in cells] == [

@@ -378,6 +378,7 @@ def _device(accelerator: str) -> torch.device:
 
 def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:
     write_json(out / "metrics.json", rows)
-    write_text(out / "metrics.md", f"{results_markdown(rows)}\n{class_markdown(rows, class_names)}")
-    console.print(results_table(rows), class_table(rows, class_names))
+    tables = (results_markdown(rows), class_markdown(rows, class_names))
+    write_text(out / "metrics.md", "\n".join(table for table in tables if table))
+    console.print(*filter(None, (results_table(rows), class_table(rows, class_names))))
     console.print(f"figures in {out / 'metrics.json'} and {out / 'metrics.md'}")

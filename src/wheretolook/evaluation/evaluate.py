@@ -4,19 +4,44 @@ import warnings
 from collections.abc import Iterable
 
 import torch
+from jaxtyping import Bool
 from lightning.fabric.utilities.apply_func import move_data_to_device
-from torch import nn
+from torch import Tensor, nn
+from torchmetrics import Metric
 
 from wheretolook.attention.maps import upsampled
 from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import naming
-from wheretolook.metrics.attention import AttentionMetric, grid_ceiling
+from wheretolook.metrics.attention import AttentionMetric, PairMeans, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
+from wheretolook.metrics.figures import FIGURES, Gathered
 from wheretolook.metrics.segmentation import SegmentationMetric
 from wheretolook.networks.modes import evaluation_mode
 from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, side_lengths
 
 Figures = dict[str, object]
+
+
+class ImageCounts(Metric):
+    """How many images there are, and how many of them have an exact mask."""
+
+    full_state_update = False
+    images: Tensor
+    masks: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("images", "masks"):
+            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, segmented: Bool[Tensor, " batch"]) -> None:
+        """Take in a batch: for each image, whether its mask is exact."""
+        self.images += len(segmented)
+        self.masks += segmented.sum()
+
+    def compute(self) -> tuple[int, int]:
+        """The counts of all processes."""
+        return int(self.images), int(self.masks)
 
 
 class Evaluator(nn.Module):
@@ -27,21 +52,21 @@ class Evaluator(nn.Module):
 
     def __init__(self, classes: int, *, shared: bool = True) -> None:
         super().__init__()
+        of_pairs = {key: figure.of_pairs for key, figure in FIGURES.items() if figure.of_pairs is not None}
         self.segmentation = SegmentationMetric(classes)
         self.classification = ClassificationMetric(classes)
-        self.attention = AttentionMetric()
-        self.ceiling = AttentionMetric()
-        self.images = self.masks = 0
+        self.attention, self.ceiling = AttentionMetric(), AttentionMetric()
+        self.means = PairMeans(of_pairs)
+        self.counts = ImageCounts()
         if not shared:
-            for metric in (self.segmentation, self.classification, self.attention, self.ceiling):
-                metric.distributed_available_fn = _alone
+            for metric in self.children():
+                metric.distributed_available_fn = _alone  # type: ignore[assignment]
 
     @torch.no_grad()
     def update(self, output: GuidedOutput, batch: Batch) -> None:
         """Take in what the network gave for a batch."""
-        self.images += len(batch.images)
-        self.masks += int(batch.segmented.sum())
-        self.classification.update(output.class_scores, batch.labels)
+        self.counts.update(batch.segmented)
+        self.classification.update(output.class_scores, batch.labels, batch.groups, exclusive=batch.exclusive)
         if output.mask_scores is not None and batch.segmented.any():
             exact = batch.segmented
             self.segmentation.update(output.mask_scores[exact].argmax(dim=1), batch.masks[exact])
@@ -49,37 +74,30 @@ class Evaluator(nn.Module):
         pairs, targets = batch.pairs[annotated], batch.targets[annotated]
         target, valid = targets == 1, targets != VOID
         maps = upsampled(pair_maps(output, pairs).float(), side_lengths(batch.masks))
-        self.attention.update(maps, target, valid)
+        for metric in (self.attention, self.means):
+            metric.update(maps, target, valid)
         self.ceiling.update(grid_ceiling(target, side_lengths(output.features)), target, valid)
 
     def compute(self) -> Figures:
-        """All figures by name: shares of 1, NaN where nothing was there to measure."""
+        """All figures by name: shares of 1, NaN where nothing was there to measure; lists are of the classes."""
         with warnings.catch_warnings():  # torchmetrics warns where nothing was there to measure; NaN says as much
             warnings.filterwarnings("ignore", message=".*compute.* method .*was called before")
             segmentation, classification = self.segmentation.compute(), self.classification.compute()
-            attention = self.attention.compute()
-            ceiling = self.ceiling.compute()
+            attention, ceiling, means = self.attention.compute(), self.ceiling.compute(), self.means.compute()
+            images, masks = self.counts.compute()
+        gathered = Gathered(segmentation, classification, attention, ceiling, means, images, masks)
         return {
-            **segmentation._asdict(),
-            "map": classification.map,
-            "f1": classification.f1,
-            "energy_pointing": attention.energy_pointing,
-            "energy_pointing_over_chance": attention.energy_pointing_over_chance,
-            "attention_iou": attention.attention_iou,
-            "attention_iou_20": attention.attention_iou_20,
-            "attention_iou_ceiling": ceiling.attention_iou,
-            "pointing_game": attention.pointing_game,
-            "empty_maps": attention.empty_maps,
-            "images": self.images,
-            "masks": self.masks,
-            "pairs": attention.pairs,
+            **{key: figure.measured(gathered) for key, figure in FIGURES.items()},
+            "iu_per_class": segmentation.iu_per_class,
+            "accuracy_per_class": classification.accuracy_per_class,
+            "average_precision_per_class": classification.average_precision_per_class,
+            "accuracy_per_group": classification.accuracy_per_group,
         }
 
     def reset(self) -> None:
         """Forget everything gathered."""
-        self.images = self.masks = 0
-        for metric in (self.segmentation, self.classification, self.attention, self.ceiling):
-            metric.reset()
+        for metric in self.children():
+            metric.reset()  # type: ignore[operator]
 
 
 def _alone() -> bool:
@@ -94,8 +112,9 @@ def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
         batches: all images of a split, each once; the sizes may differ between batches.
 
     Returns:
-        `accuracy`, `accuracy_class`, `mean_iu`, `fwavacc`, `iu_per_class`, `map`, `f1`, the attention figures,
-        `images`, `masks` (how many of them have one that is exact) and `pairs`.
+        Every one of `metrics.figures.FIGURES` by its key, NaN where there was nothing to measure (segmentation, of a
+        network that only classifies); then what single classes and groups have: `iu_per_class` (background first),
+        `accuracy_per_class`, `average_precision_per_class`, `accuracy_per_group`.
     """
     device = next(network.parameters()).device
     evaluator = Evaluator(len(network.class_names), shared=False).to(device)

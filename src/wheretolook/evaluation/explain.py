@@ -28,9 +28,15 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explan
         pairs, targets = batch.pairs[shown], batch.targets[shown]
         target, valid = targets == 1, targets != VOID
         maps = upsampled(pair_maps(output, pairs.to(device)), side_lengths(batch.masks)).cpu()
-        energies = energy_inside(maps, target, valid)
-        for (image, class_index), attention, energy in zip(pairs.tolist(), maps, energies.tolist(), strict=True):
-            prediction = None if predictions is None else predictions[image]
+        energies = energy_inside(maps, target, valid).tolist()
+        for pair, (image, class_index) in enumerate(pairs.tolist()):
             yield Explanation(
-                batch.names[image], class_index, batch.images[image], batch.masks[image], prediction, attention, energy
+                name=batch.names[image],
+                class_index=class_index,
+                image=batch.images[image],
+                truth=batch.masks[image],
+                target=targets[pair],
+                prediction=None if predictions is None else predictions[image],
+                attention=maps[pair],
+                energy_inside=energies[pair],
             )

@@ -3,6 +3,7 @@
 from .attention import (
     AttentionFigures,
     AttentionMetric,
+    PairMeans,
     energy_chance,
     energy_inside,
     grid_ceiling,
@@ -10,18 +11,32 @@ from .attention import (
     iou_curve,
     pointing_hit,
 )
-from .classification import ClassificationFigures, ClassificationMetric, average_precisions, f1_scores
+from .classification import (
+    ClassificationFigures,
+    ClassificationMetric,
+    average_precisions,
+    classification_figures,
+    correct_images,
+    f1_scores,
+)
+from .figures import FIGURES, Figure, Gathered
 from .segmentation import SegmentationFigures, SegmentationMetric, confusion_matrix, segmentation_figures
 
 __all__ = [
+    "FIGURES",
     "AttentionFigures",
     "AttentionMetric",
     "ClassificationFigures",
     "ClassificationMetric",
+    "Figure",
+    "Gathered",
+    "PairMeans",
     "SegmentationFigures",
     "SegmentationMetric",
     "average_precisions",
+    "classification_figures",
     "confusion_matrix",
+    "correct_images",
     "energy_chance",
     "energy_inside",
     "f1_scores",

@@ -5,6 +5,7 @@ a map says on void pixels changes nothing, its maximum included.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from wheretolook.cells import averaged, stretched
 from wheretolook.records import Cells, side_lengths
 
 THRESHOLDS = 100  # of the IoU curve: 1 % to 100 % of a map's maximum
+PairFigure = Callable[[Tensor, Tensor, Tensor], Tensor]  # of maps, target and valid pixels: one value a pair
 
 
 class AttentionFigures(NamedTuple):
@@ -238,3 +240,44 @@ class AttentionMetric(Metric):
             pairs=pairs,
             best_threshold=(best + 1) / THRESHOLDS,
         )
+
+
+class PairMeans(Metric):
+    """The means of any figures of pairs, over the pairs whose class has a valid pixel; NaN where there are none.
+
+    Args:
+        figures: by name; functions of maps, target and valid pixels that give one value a pair.
+
+    Example:
+        >>> metric = PairMeans({"inside": energy_inside})
+        >>> metric.update(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]]), torch.ones(1, 1, 2) > 0)
+        >>> metric.compute()
+        {'inside': 0.75}
+    """
+
+    full_state_update = False
+    pairs: Tensor
+    totals: Tensor
+
+    def __init__(self, figures: Mapping[str, PairFigure]) -> None:
+        super().__init__()
+        self.figures = figures
+        self.add_state("pairs", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("totals", torch.zeros(len(figures)), dist_reduce_fx="sum")
+
+    def update(
+        self,
+        maps: Float[Tensor, "pairs h w"],
+        target: Bool[Tensor, "pairs h w"],
+        valid: Bool[Tensor, "pairs h w"],
+    ) -> None:
+        """Take in pairs: upsampled maps after their ReLU, the objects, and the pixels that count."""
+        counted = (target & valid).any(dim=2).any(dim=1)
+        self.pairs += counted.sum()
+        pairs = maps.detach().float()[counted], target[counted], valid[counted]
+        for position, figure in enumerate(self.figures.values()):
+            self.totals[position] += figure(*pairs).sum()
+
+    def compute(self) -> dict[str, float]:
+        """The mean of each figure over the pairs of all processes."""
+        return dict(zip(self.figures, (self.totals / self.pairs).tolist(), strict=True))

@@ -1,6 +1,7 @@
-"""Is the class in the image? Figures of multi-label classification."""
+"""Is the class in the image? Figures of classification, of several classes an image or of one."""
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,17 +13,26 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class ClassificationFigures(NamedTuple):
-    """Means over the classes that occur in the labels; NaN where none does."""
+    """Shares of 1; NaN where there is nothing to measure.
 
-    map: float  # mean average precision
-    f1: float  # macro F1 of the decision `score > 0`, which is a probability over one half
-    ap_per_class: list[float]  # NaN for a class that never occurs
+    Means are over the classes that occur in the labels. Accuracies are of the class with the largest score, and only
+    there where every image shows exactly one class.
+    """
+
+    mean_average_precision: float
+    f1: float  # macro; see `f1_scores` for what counts as predicted
+    image_accuracy: float  # share of the images whose class has the largest score
+    worst_class_accuracy: float  # that share among the images of a class, of the class that fares worst
+    worst_group_accuracy: float  # the same of the groups that images name
+    average_precision_per_class: list[float]  # NaN for a class that never occurs
+    accuracy_per_class: list[float]
+    accuracy_per_group: dict[str, float]  # in alphabetical order; images without a group are in none
 
 
 def average_precisions(
     class_scores: Float[Tensor, "images classes"], labels: Bool[Tensor, "images classes"]
 ) -> Float[Tensor, " classes"]:
-    """Average precision of each class: the sum over thresholds of the gain in recall times the precision there.
+    """Average precision of each class: the sum over thresholds of the rise in recall times the precision there.
 
     Args:
         class_scores: logits; only their order within a class matters.
@@ -48,24 +58,92 @@ def _average_precision(scores: Float[Tensor, " images"], labels: Bool[Tensor, " 
 
 
 def f1_scores(
-    class_scores: Float[Tensor, "images classes"], labels: Bool[Tensor, "images classes"]
+    class_scores: Float[Tensor, "images classes"], labels: Bool[Tensor, "images classes"], *, exclusive: bool = False
 ) -> Float[Tensor, " classes"]:
-    """F1 of each class, 2 hits / (predicted + present), where `class_scores > 0` means predicted.
+    """F1 of each class, 2 hits / (predicted + present).
 
     Args:
         class_scores: logits.
         labels: which classes each image shows.
+        exclusive: each image shows one class, so the class of its largest score is predicted; otherwise every class
+            of a score above 0, which is a probability over one half.
 
     Returns:
         In [0, 1]; NaN for a class that never occurs, even if it was predicted.
     """
-    predicted, present = class_scores > 0, labels.sum(dim=0)
+    predicted = _largest(class_scores) if exclusive else class_scores > 0
+    present = labels.sum(dim=0)
     f1 = 2 * (predicted & labels).sum(dim=0) / (predicted.sum(dim=0) + present)
     return torch.where(present > 0, f1, math.nan)
 
 
+def correct_images(
+    class_scores: Float[Tensor, "images classes"], labels: Bool[Tensor, "images classes"]
+) -> Bool[Tensor, " images"]:
+    """Whether an image shows the class of its largest score (the first of them, where several are equal).
+
+    Example:
+        >>> correct_images(torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([[True, False], [False, True]]))
+        tensor([ True, False])
+    """
+    return (_largest(class_scores) & labels).any(dim=1)
+
+
+def _largest(class_scores: Float[Tensor, "images classes"]) -> Bool[Tensor, "images classes"]:
+    """True for the class of each image's largest score, False for all others."""
+    return torch.zeros_like(class_scores, dtype=torch.bool).scatter(1, class_scores.argmax(dim=1, keepdim=True), True)
+
+
+def classification_figures(
+    class_scores: Float[Tensor, "images classes"],
+    labels: Bool[Tensor, "images classes"],
+    groups: Sequence[str] = (),
+    *,
+    exclusive: bool = False,
+) -> ClassificationFigures:
+    """All figures of classification of a set of images.
+
+    Args:
+        class_scores: logits.
+        labels: which classes each image shows.
+        groups: of each image, empty for none; or nothing at all.
+        exclusive: see `f1_scores`.
+    """
+    precisions = average_precisions(class_scores, labels)
+    f1 = f1_scores(class_scores, labels, exclusive=exclusive).nanmean()
+    if not len(labels) or not (labels.sum(dim=1) == 1).all():
+        nans = [math.nan] * len(precisions)
+        return ClassificationFigures(
+            float(precisions.nanmean()), float(f1), math.nan, math.nan, math.nan, precisions.tolist(), nans, {}
+        )
+    correct = correct_images(class_scores, labels)
+    per_class = [_mean(correct[column]) for column in labels.T]
+    members = {name: torch.tensor([group == name for group in groups]) for name in sorted({*groups} - {""})}
+    per_group = {name: _mean(correct[here.to(correct.device)]) for name, here in members.items()}
+    return ClassificationFigures(
+        mean_average_precision=float(precisions.nanmean()),
+        f1=float(f1),
+        image_accuracy=_mean(correct),
+        worst_class_accuracy=_worst(per_class),
+        worst_group_accuracy=_worst(per_group.values()),
+        average_precision_per_class=precisions.tolist(),
+        accuracy_per_class=per_class,
+        accuracy_per_group=per_group,
+    )
+
+
+def _mean(correct: Bool[Tensor, " images"]) -> float:
+    """The share that is correct; NaN of none."""
+    return float(correct.double().mean())
+
+
+def _worst(shares: Iterable[float]) -> float:
+    """The least of the shares that are there; NaN where none is."""
+    return min((share for share in shares if not math.isnan(share)), default=math.nan)
+
+
 class ClassificationMetric(Metric):
-    """Collects scores and labels; `compute` gives `ClassificationFigures`.
+    """Collects scores, labels and groups; `compute` gives `ClassificationFigures`.
 
     Args:
         classes: how many classes.
@@ -73,25 +151,46 @@ class ClassificationMetric(Metric):
     Example:
         >>> metric = ClassificationMetric(classes=2)
         >>> metric.update(torch.tensor([[2.0, -1.0]]), torch.tensor([[True, False]]))
-        >>> metric.compute()
-        ClassificationFigures(map=1.0, f1=1.0, ap_per_class=[1.0, nan])
+        >>> metric.compute().average_precision_per_class
+        [1.0, nan]
     """
 
     full_state_update = False
     scores: list[Tensor]
     labels: list[Tensor]
+    groups: list[Tensor]
+    exclusive: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
-        self.add_state("scores", [], dist_reduce_fx="cat")
-        self.add_state("labels", [], dist_reduce_fx="cat")
+        for name in ("scores", "labels", "groups"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+        self.add_state("exclusive", torch.tensor(0), dist_reduce_fx="max")
 
-    def update(self, class_scores: Float[Tensor, "batch classes"], labels: Bool[Tensor, "batch classes"]) -> None:
-        """Take in a batch's logits and labels."""
+    def update(
+        self,
+        class_scores: Float[Tensor, "batch classes"],
+        labels: Bool[Tensor, "batch classes"],
+        groups: Sequence[str] = (),
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        """Take in a batch's logits and labels, and its images' groups where they have any.
+
+        Args:
+            class_scores: logits.
+            labels: which classes each image shows.
+            groups: one an image, empty for none.
+            exclusive: the images of this data set show one class each; see `f1_scores`.
+        """
         # Flat single-precision lists: torchmetrics stands in one for a process that saw no image.
         self.scores.append(class_scores.detach().float().flatten())
         self.labels.append(labels.float().flatten())
+        # names travel as numbers too: the bytes of each, closed by a zero
+        text = b"".join(name.encode() + b"\0" for name in groups or [""] * len(labels))
+        self.groups.append(torch.tensor(list(text), dtype=torch.float32, device=labels.device))
+        self.exclusive |= exclusive
 
     def compute(self) -> ClassificationFigures:
         """The figures of all batches and processes."""
@@ -99,9 +198,6 @@ class ClassificationMetric(Metric):
             dim_zero_cat(state).view(-1, self.classes) if len(state) else torch.zeros(0, self.classes)
             for state in (self.scores, self.labels)
         )
-        precisions = average_precisions(scores, labels > 0)
-        return ClassificationFigures(
-            map=float(precisions.nanmean()),
-            f1=float(f1_scores(scores, labels > 0).nanmean()),
-            ap_per_class=precisions.tolist(),
-        )
+        text = bytes(dim_zero_cat(self.groups).int().tolist()) if len(self.groups) else b""
+        groups = text.decode().split("\0")[:-1]
+        return classification_figures(scores, labels > 0, groups, exclusive=bool(self.exclusive))

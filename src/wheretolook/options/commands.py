@@ -127,7 +127,7 @@ class Visualize:
     before: str
     after: str
     out: str = "runs/pictures"
-    rule: Literal["random", "largest_gain", "largest_loss"] = "random"
+    rule: Literal["random", "largest_rise", "largest_fall"] = "random"
     count: int = 8
     seed: int = 0
     accelerator: str = "auto"

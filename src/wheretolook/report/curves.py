@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wheretolook.errors import DataError, reason
+from wheretolook.metrics.figures import FIGURES
 from wheretolook.report.style import (
     BODY,
     HEADING,
@@ -25,10 +26,9 @@ from wheretolook.report.style import (
     step_axis,
     write_at,
 )
-from wheretolook.report.tables import HEADINGS, SHARES, Row, cell, number
+from wheretolook.report.tables import ABSENT, Row, number
 
-LOSSES = ("total", "classification", "mining", "external", "segmentation")
-SUMMARY = ("mean_iu", "map", "energy_pointing", "attention_iou", "pointing_game")
+SUMMARY = ("mean_iu", "image_accuracy", "mean_average_precision", "energy_pointing", "attention_iou", "pointing_game")
 Points = tuple[list[float], list[float]]
 
 
@@ -105,8 +105,11 @@ def loss_curves(history: Sequence[Mapping[str, float]], path: Path, *, title: st
     Raises:
         DataError: `path` cannot be written.
     """
-    losses = [name for name in LOSSES if any(_points(history, f"train/{name}")[1])]
-    shares = [name for name in SHARES if _points(history, f"val/{name}")[0]]
+    logged = dict.fromkeys(key for row in history for key in row)  # in the order in which training keeps them
+    losses = [
+        key.removeprefix("train/") for key in logged if key.startswith("train/") and any(_points(history, key)[1])
+    ]
+    shares = [key for key, figure in FIGURES.items() if figure.colour and _points(history, f"val/{key}")[0]]
     figure = new_figure(10.4, 0.95 + 2.0 * bool(losses) + 3.1 * bool(shares))
     write_at(figure, 0.45, 0.38, title, size=TITLE, weight="bold")
     write_at(figure, 0.45, 0.58, _legend(history, losses), size=SMALL, colour=MUTED)
@@ -178,11 +181,11 @@ def _validation_panel(
     axes.set_title("validation, in percent", loc="left", fontsize=HEADING, color=INK, pad=7)
     ends = []
     for name in shares:
-        colour = series_colour(SHARES.index(name))  # the same in every picture, whatever else was logged
+        colour = FIGURES[name].colour
         steps, values = _points(history, f"val/{name}")
         percent = [100 * value for value in values]
         axes.plot(steps, percent, "o-", color=colour, linewidth=1.3, markersize=3, clip_on=False)
-        ends.append((percent[-1], f"{percent[-1]:.1f}  {_spoken(name)}", colour))
+        ends.append((percent[-1], f"{percent[-1]:.1f}  {FIGURES[name].alone or FIGURES[name].heading}", colour))
     quiet(axes)
     step_axis(axes)
     axes.set_xlabel("step", fontsize=SMALL, color=MUTED, loc="right", labelpad=2)
@@ -190,10 +193,6 @@ def _validation_panel(
     for place, (_, label, colour) in zip(_apart([end[0] for end in ends], 6.2), ends, strict=True):
         axes.text(1.02, place / 100, label, color=colour, fontsize=BODY, va="center", transform=axes.transAxes)
     return axes
-
-
-def _spoken(name: str) -> str:
-    return HEADINGS[name] if name != "attention_iou_20" else "Attention IoU at 20 %"
 
 
 def _apart(places: Sequence[float], gap: float) -> list[float]:
@@ -229,7 +228,7 @@ def summary_picture(rows: Sequence[Row], path: Path) -> None:
     figure = new_figure(width, height)
     axes = axes_at(figure, 1.35, 0.45, 3.4, 0.38 * len(keys))
     for line, key in enumerate(keys):
-        write_at(figure, 0.2, 0.68 + 0.38 * line, HEADINGS[key], size=HEADING)
+        write_at(figure, 0.2, 0.68 + 0.38 * line, FIGURES[key].heading, size=HEADING)
         _draw_dots(axes, line, [100 * number(row.get(key)) for row in rows])
     for position, row in enumerate(rows):
         _number_column(figure, 5.55 + 0.85 * position, row, keys, series_colour(position))
@@ -254,5 +253,6 @@ def _draw_dots(axes: Axes, line: int, percent: Sequence[float]) -> None:
 def _number_column(figure: Figure, right: float, row: Row, keys: Sequence[str], colour: str) -> None:
     write_at(figure, right, 0.3, str(row["weights"]), size=HEADING, colour=colour, weight="bold", ha="right")
     for line, key in enumerate(keys):
-        text = cell("map", row.get(key))  # two decimals for every figure here
+        value = number(row.get(key))
+        text = ABSENT if math.isnan(value) else f"{100 * value:.2f}"  # two decimals for every figure here
         write_at(figure, right, 0.68 + 0.38 * line, text, size=HEADING, colour=colour, ha="right")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -45,7 +46,7 @@ COLUMNS = (
 )
 
 
-Rule = Literal["random", "largest_gain", "largest_loss"]
+Rule = Literal["random", "largest_rise", "largest_fall"]
 
 
 class _Panel(NamedTuple):
@@ -78,7 +79,7 @@ class Comparison:
             raise ValueError(f"a comparison shows one class in one image, got (name, class, size) {found}")
 
     @property
-    def gain(self) -> float:
+    def rise(self) -> float:
         """By how much the share of energy inside the object grew, in [-1, 1]."""
         return self.after.energy_inside - self.before.energy_inside
 
@@ -101,8 +102,8 @@ def choose(comparisons: Iterable[Comparison], rule: Rule, count: int, seed: int 
     lottery = random.Random(seed)
     keys: dict[Rule, Callable[[Comparison], float]] = {
         "random": lambda comparison: lottery.random(),
-        "largest_gain": lambda comparison: comparison.gain,
-        "largest_loss": lambda comparison: -comparison.gain,
+        "largest_rise": lambda comparison: comparison.rise,
+        "largest_fall": lambda comparison: -comparison.rise,
     }
     return heapq.nlargest(count, comparisons, key=keys[rule])
 
@@ -188,7 +189,7 @@ def _panels(comparison: Comparison, class_names: Sequence[str], columns: Sequenc
     first, second = shared_scale(before.attention, after.attention)
     panels = {
         "image": _Panel(picture(before.image), _short(before.name)),
-        "ground truth": _Panel(painted(background, before.truth), class_names[before.class_index], outline=1.1),
+        "ground truth": _Panel(painted(background, _truth(before)), class_names[before.class_index], outline=1.1),
         "attention before": _Panel(overlay(ground, first), _inside(before), outline=0.6),
         "attention after": _Panel(overlay(ground, second), _inside(after), outline=0.6),
     }
@@ -202,7 +203,7 @@ def _draw_row(
     figure: Figure, comparison: Comparison, panels: Sequence[_Panel | None], top: float, width: float
 ) -> None:
     tall, wide = (width * share for share in _shape(comparison))
-    truth = comparison.before.truth.cpu().numpy() == comparison.before.class_index + 1
+    inside = comparison.before.target.cpu().numpy() == 1
     for position, panel in enumerate(panels):
         left = MARGIN + position * (width + GAP)
         if panel is None:
@@ -210,11 +211,18 @@ def _draw_row(
         axes = axes_at(figure, left + (width - wide) / 2, top, wide, tall)
         axes.imshow(panel.pixels, aspect="auto")
         axes.set_axis_off()
-        if panel.outline and truth.any():
-            _outline(axes, truth, panel.outline)
+        if panel.outline and inside.any():
+            _outline(axes, inside, panel.outline)
         write_at(
             figure, left + width / 2, top + tall + LINE - 0.04, panel.caption, size=SMALL, colour=MUTED, ha="center"
         )
+
+
+def _truth(shown: Explanation) -> Tensor:
+    """The mask, or where there is none the plane of the class as one."""
+    if (shown.truth != VOID).any():
+        return shown.truth
+    return torch.where(shown.target == 1, 1 + shown.class_index, shown.target.long())
 
 
 def _inside(shown: Explanation) -> str:
@@ -233,7 +241,7 @@ def _outline(axes: Axes, inside: np.ndarray, width: float) -> None:
 
 def _legend(comparisons: Sequence[Comparison], class_names: Sequence[str]) -> list[Patch]:
     """A patch for each class that occurs in a mask, in order, and one for void."""
-    masks = [mask for comparison in comparisons for mask in (comparison.before.truth, *_predictions(comparison))]
+    masks = [mask for comparison in comparisons for mask in (_truth(comparison.before), *_predictions(comparison))]
     values = sorted({value for mask in masks for value in mask.unique().tolist()} - {0})
     patches = [Patch(color=class_colour(value - 1), label=class_names[value - 1]) for value in values if value != VOID]
     if VOID in values:

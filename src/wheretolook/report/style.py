@@ -1,10 +1,12 @@
 """The hand of every picture: inks, palettes, sizes and how a figure reaches its file. Nothing global is changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -35,18 +37,27 @@ ATTENTION_COLOURS = "inferno"  # perceptually uniform: equal steps of attention 
 
 
 def series_colour(position: int) -> str:
-    """The colour of the line or dot at a position; after the twelfth they come round again."""
-    return SERIES[position % len(SERIES)]
+    """The colour of the rows of a summary by their position; no two are the same."""
+    return _nth(SERIES, position)
 
 
 def class_colour(class_index: int) -> str:
-    """The colour of a class; from the 21st class on they come round again.
+    """The colour of a class; no two are the same, but past the 20th some look alike.
 
     Example:
         >>> class_colour(0), class_colour(20)
-        ('#006fb1', '#006fb1')
+        ('#006fb1', '#3433a6')
     """
-    return CLASS_COLOURS[class_index % len(CLASS_COLOURS)]
+    return _nth(CLASS_COLOURS, class_index)
+
+
+def _nth(palette: Sequence[str], position: int) -> str:
+    """A chosen colour, or after the last of these one of a hue that lies far from those before it (golden angle)."""
+    further = position - len(palette)
+    if further < 0:
+        return palette[position]
+    hue, lightness = (0.667 + 0.618034 * further) % 1, (0.65, 0.85, 0.5)[further % 3]
+    return to_hex(hsv_to_rgb(hue, 0.69, lightness))
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -2,40 +2,41 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import SupportsFloat
+from statistics import fmean
+from typing import NamedTuple, SupportsFloat
 
 from rich.table import Table
 from rich.text import Text
 
-HEADINGS = {
-    "weights": "Weights",
-    "accuracy": "Accuracy",
-    "accuracy_class": "Accuracy Class",
-    "mean_iu": "Mean IU",
-    "fwavacc": "FWAVACC",
-    "map": "mAP",
-    "f1": "F1",
-    "energy_pointing": "Energy pointing",
-    "energy_pointing_over_chance": "over chance",
-    "attention_iou": "Attention IoU",
-    "attention_iou_20": "at 20 %",
-    "attention_iou_ceiling": "Ceiling",
-    "pointing_game": "Pointing game",
-    "empty_maps": "Empty maps",
-    "images": "Images",
-    "masks": "with masks",
-    "pairs": "Pairs",
-}
-"""What each column of an evaluation is called, in the order in which the columns stand."""
+from wheretolook.metrics.figures import FIGURES
 
-FOUR_DECIMALS = ("accuracy", "accuracy_class", "mean_iu", "fwavacc")  # as the literature prints them
-RATIOS = ("energy_pointing_over_chance",)
 ABSENT = "\N{EN DASH}"
-COUNTS = ("images", "masks", "pairs")
-SHARES = tuple(key for key in HEADINGS if key not in ("weights", *RATIOS, *COUNTS))
-"""The figures that lie in [0, 1] and are printed in percent."""
+CLASSES_SHOWN = 40  # of more, the best and the worst half of so many
 
 Row = Mapping[str, object]
+
+
+class ClassFigure(NamedTuple):
+    """A figure of each class, and what its table is captioned with."""
+
+    key: str
+    caption: str
+    background: bool  # whether the first value is that of background
+
+
+class ClassLine(NamedTuple):
+    """One class in the table of classes: a value for each weights file, NaN for none."""
+
+    name: str
+    values: list[float]
+
+
+CLASS_FIGURES = (
+    ClassFigure("iu_per_class", "IU in percent", True),
+    ClassFigure("accuracy_per_class", "share of a class's images that are recognised, in percent", False),
+    ClassFigure("average_precision_per_class", "average precision in percent", False),
+)
+"""What can be shown of each class; a table shows the first of them that was measured."""
 
 
 def number(value: object) -> float:
@@ -52,103 +53,166 @@ def cell(key: str, value: object) -> str:
     """One figure as its column prints it: shares in percent, ratios as `1.53x`, an en dash where there is none.
 
     Example:
-        >>> cell("mean_iu", 0.65514), cell("map", 0.9), cell("energy_pointing_over_chance", 1.527), cell("f1", None)
+        >>> cell("mean_iu", 0.65514), cell("f1", 0.9), cell("energy_pointing_over_chance", 1.527), cell("f1", None)
         ('65.5140', '90.00', '1.53x', '–')
     """
     if key == "weights":
         return str(value)
     figure = number(value)
-    if math.isnan(figure):
-        return ABSENT
-    if key in COUNTS:
-        return f"{figure:.0f}"
-    if key in RATIOS:
-        return f"{figure:.2f}x"
-    return f"{100 * figure:.{4 if key in FOUR_DECIMALS else 2}f}"
+    return ABSENT if math.isnan(figure) else FIGURES[key].printed(figure)
 
 
 def results_table(rows: Sequence[Row], columns: Sequence[str] | None = None, *, title: str | None = None) -> Table:
     """The results for the terminal: one line a figure, one column a weights file, so that it fits a narrow window.
 
     Args:
-        rows: one mapping for each weights file, of the keys of `HEADINGS`; shares in [0, 1].
-        columns: keys to show, in this order; none shows each that any row has.
+        rows: one mapping for each weights file, of `weights` and the keys of `FIGURES`; shares in [0, 1].
+        columns: keys to show, in this order; none shows each that was measured of any row.
         title: printed above.
 
     Returns:
         A table for `rich.print`; shares are in percent.
     """
     keys = [key for key in _columns(rows, columns) if key != "weights"]
-    lines = [[HEADINGS[key], *(cell(key, row.get(key)) for row in rows)] for key in keys]
+    lines = [[_heading(key), *(cell(key, row.get(key)) for row in rows)] for key in keys]
     return _table(["", *_weights(rows)], lines, title, "shares in percent")
+
+
+def figures_markdown() -> str:
+    """What there is to measure, as the docs have it: every figure, and what it cannot see."""
+    better = {True: "higher", False: "lower", None: ABSENT}
+    lines = [
+        [
+            figure.alone or figure.heading,
+            f"`{figure.key}`",
+            figure.family,
+            better[figure.higher_is_better],
+            figure.blind,
+        ]
+        for figure in FIGURES.values()
+    ]
+    return _markdown(["Figure", "Key", "Of", "Better", "What it cannot see"], lines, numbers=False)
 
 
 def results_markdown(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
     """The results as a GitHub Markdown table; shares are in percent.
 
     Args:
-        rows: one mapping for each weights file, of the keys of `HEADINGS`; shares in [0, 1].
-        columns: keys to show, in this order; none shows each that any row has.
+        rows: one mapping for each weights file, of `weights` and the keys of `FIGURES`; shares in [0, 1].
+        columns: keys to show, in this order; none shows each that was measured of any row.
 
     Example:
         >>> print(results_markdown([{"weights": "Original", "mean_iu": 0.6551, "f1": float("nan")}]), end="")
-        | Weights | Mean IU | F1 |
-        | :-- | --: | --: |
-        | Original | 65.5100 | – |
+        | Weights | Mean IU |
+        | :-- | --: |
+        | Original | 65.5100 |
     """
     keys = _columns(rows, columns)
     lines = [[cell(key, row.get(key)) for key in keys] for row in rows]
-    return _markdown([HEADINGS[key] for key in keys], lines)
+    return _markdown([_heading(key) for key in keys], lines)
 
 
-def class_table(rows: Sequence[Row], class_names: Sequence[str], *, title: str | None = None) -> Table:
-    """The IU of every class for the terminal, one line a class, one column a weights file.
+def class_table(rows: Sequence[Row], class_names: Sequence[str], *, title: str | None = None) -> Table | None:
+    """A figure of every class for the terminal, one line a class, one column a weights file.
+
+    The figure is the IU, or without segmentation the accuracy, or with several classes an image the average precision.
+    Of more than `CLASSES_SHOWN` classes, the best and the worst are shown, by the mean over the rows.
 
     Args:
-        rows: one mapping for each weights file, with `weights` and `iu_per_class`, background first, in [0, 1].
+        rows: one mapping for each weights file, with `weights` and any of `CLASS_FIGURES`, in [0, 1].
         class_names: of the classes, without background.
         title: printed above.
+
+    Returns:
+        None where nothing was measured of a class.
     """
-    return _table(["Class", *_weights(rows)], _class_cells(rows, class_names), title, "IU in percent")
+    figure = _class_figure(rows)
+    if figure is None:
+        return None
+    return _table(["Class", *_weights(rows)], _class_cells(rows, class_names, figure), title, figure.caption)
 
 
 def class_markdown(rows: Sequence[Row], class_names: Sequence[str]) -> str:
-    """The IU of every class as a GitHub Markdown table, in percent, one line a class.
+    """The table of `class_table` in GitHub Markdown; empty where nothing was measured of a class.
 
     Args:
-        rows: one mapping for each weights file, with `weights` and `iu_per_class`, background first, in [0, 1].
+        rows: one mapping for each weights file, with `weights` and any of `CLASS_FIGURES`, in [0, 1].
         class_names: of the classes, without background.
 
     Example:
         >>> print(class_markdown([{"weights": "Original", "iu_per_class": [0.9, 0.5]}], ["boat"]), end="")
-        | Class | Original |
+        | Class (IU in percent) | Original |
         | :-- | --: |
         | background | 90.00 |
         | boat | 50.00 |
     """
-    return _markdown(["Class", *_weights(rows)], _class_cells(rows, class_names))
+    figure = _class_figure(rows)
+    if figure is None:
+        return ""
+    cells = _class_cells(rows, class_names, figure)
+    return _markdown([f"Class ({figure.caption})", *_weights(rows)], cells)
 
 
 def _columns(rows: Sequence[Row], columns: Sequence[str] | None) -> Sequence[str]:
-    return columns if columns is not None else [key for key in HEADINGS if any(key in row for row in rows)]
+    """The columns asked for, or all of which any row has a value."""
+    if columns is not None:
+        return columns
+    measured = [key for key in FIGURES if any(not math.isnan(number(row.get(key))) for row in rows)]
+    return ["weights", *measured]
+
+
+def _heading(key: str) -> str:
+    return "Weights" if key == "weights" else FIGURES[key].heading
 
 
 def _weights(rows: Sequence[Row]) -> list[str]:
     return [str(row["weights"]) for row in rows]
 
 
-def _class_cells(rows: Sequence[Row], class_names: Sequence[str]) -> list[list[str]]:
-    columns = [_figures(row["iu_per_class"]) for row in rows]
-    lines = zip(("background", *class_names), *columns, strict=True)
-    return [[name, *(cell("iu_per_class", figure) for figure in figures)] for name, *figures in lines]
+def _class_figure(rows: Sequence[Row]) -> ClassFigure | None:
+    """The first figure of classes that was measured of any row."""
+    for figure in CLASS_FIGURES:
+        if any(not math.isnan(value) for row in rows for value in _figures(row, figure.key)):
+            return figure
+    return None
 
 
-def _figures(values: object) -> Sequence[object]:
-    """A row's figures of each class, whether it holds a list or a tensor."""
+def _class_cells(rows: Sequence[Row], class_names: Sequence[str], figure: ClassFigure) -> list[list[str]]:
+    names = [*(["background"] * figure.background), *class_names]
+    columns = [_figures(row, figure.key) or [math.nan] * len(names) for row in rows]
+    lines = [ClassLine(name, values) for name, *values in zip(names, *columns, strict=True)]
+    return [[name, *map(_percent, values)] for name, values in _best_and_worst(lines)]
+
+
+def _best_and_worst(lines: Sequence[ClassLine]) -> Sequence[ClassLine]:
+    """All lines in their order, or of too many those of the highest and the lowest mean, from best to worst."""
+    if len(lines) <= CLASSES_SHOWN:
+        return lines
+    ranked = sorted(
+        (line for line in lines if not math.isnan(_mean(line.values))), key=lambda line: -_mean(line.values)
+    )
+    half = CLASSES_SHOWN // 2
+    left_out = ClassLine(f"({len(ranked) - 2 * half} between them)", [math.nan] * len(lines[0].values))
+    return ranked if len(ranked) <= CLASSES_SHOWN else [*ranked[:half], left_out, *ranked[-half:]]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of those that are there; NaN of none."""
+    there = [value for value in values if not math.isnan(value)]
+    return fmean(there) if there else math.nan
+
+
+def _percent(share: float) -> str:
+    return ABSENT if math.isnan(share) else f"{100 * share:.2f}"
+
+
+def _figures(row: Row, key: str) -> list[float]:
+    """A row's figures of each class, whether it holds a list or a tensor; none where it has none."""
+    values = row.get(key, ())
     values = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(values, Sequence):
-        raise TypeError(f"iu_per_class is a sequence or a tensor, not {type(values).__name__}")
-    return values
+        raise TypeError(f"{key} is a sequence or a tensor, not {type(values).__name__}")
+    return [number(value) for value in values]
 
 
 def _table(headings: Sequence[str], cells: Sequence[Sequence[str]], title: str | None, caption: str) -> Table:
@@ -160,7 +224,7 @@ def _table(headings: Sequence[str], cells: Sequence[Sequence[str]], title: str |
     return table
 
 
-def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    alignment = [":--", *("--:" for _ in headings[1:])]
+def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
+    alignment = [":--", *("--:" if numbers else ":--" for _ in headings[1:])]
     lines = (headings, alignment, *([text.replace("|", r"\|") for text in row] for row in cells))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

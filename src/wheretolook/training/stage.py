@@ -19,6 +19,7 @@ from wheretolook.evaluation.evaluate import Evaluator
 from wheretolook.losses.objective import LOSSES, check_objective, needs, trained_parts, weighted_losses
 from wheretolook.losses.reduce import present_pairs
 from wheretolook.losses.step import Step
+from wheretolook.metrics.figures import validated
 from wheretolook.networks.modes import second_order_attention
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
@@ -86,16 +87,16 @@ class Stage(L.LightningModule):
         """Stage 0: trunk and segmenter learn the masks; the classifier is left alone."""
         if not network.segments:
             raise ConfigError("expected a network with a segmenter, got one that only classifies; run train-classifier")
-        shown = ("accuracy", "mean_iu")
+        shown = validated("segmentation")
         objective = objective_of(segmentation=1.0)
         return cls(network, training, objective, trains={"trunk", "segmenter"}, shown=shown, score=("mean_iu",))
 
     @classmethod
     def classifier(cls, network: GuidedNetwork, training: TrainingOptions) -> "Stage":
         """Stage 1: the classifier's parameters and only they change; the trunk is frozen."""
-        shown = ("map", "f1", "energy_pointing", "attention_iou")
+        shown, score = validated("classification", "attention"), ("mean_average_precision",)
         objective = objective_of(classification=1.0)
-        return cls(network, training, objective, trains={"classifier"}, shown=shown, score=("map",))
+        return cls(network, training, objective, trains={"classifier"}, shown=shown, score=score)
 
     @classmethod
     def guidance(cls, network: GuidedNetwork, training: TrainingOptions, objective: ObjectiveOptions) -> "Stage":
@@ -109,11 +110,10 @@ class Stage(L.LightningModule):
         Source: arXiv:1802.10171 eq. 1 to 8.
         """
         check_objective(objective)
-        figures: tuple[str, ...] = ("map", "f1", "energy_pointing", "attention_iou")
-        score = ("map", "attention_iou")
+        shown, score = validated("classification", "attention"), ("mean_average_precision", "attention_iou")
         if network.segments:
-            figures, score = ("accuracy", "mean_iu", *figures), ("mean_iu", "attention_iou")
-        return cls(network, training, objective, trains=trained_parts(objective), shown=figures, score=score)
+            shown, score = (*validated("segmentation"), *shown), ("mean_iu", "attention_iou")
+        return cls(network, training, objective, trains=trained_parts(objective), shown=shown, score=score)
 
     @property
     def losses(self) -> tuple[str, ...]:
