@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from wheretolook.errors import DataError, WeightsError
-from wheretolook.networks import files as module
-from wheretolook.networks.files import FORMAT, NETWORK_FILE, describe, load_network, save_network
+from wheretolook.networks import formats as module
+from wheretolook.networks.files import FORMAT, NETWORK_FILE, load_network, save_network
 from wheretolook.records import CAFFE
 
 from ..golden.values import WEIGHTS
@@ -140,8 +140,8 @@ def test_an_npz_with_a_text_in_place_of_an_array(tmp_path):
     "wrong",
     [
         *(
-            {"architecture": "fcn9s"},
-            {"architecture": ["fcn8s"]},
+            {"network": "fcn9s"},
+            {"network": ["fcn8s"]},
             {"padding": "sane"},
             {"dropout": 2},
             {"classifier_dropout": 2},
@@ -156,7 +156,7 @@ def test_an_npz_with_a_text_in_place_of_an_array(tmp_path):
 def test_our_own_file_with_a_description_of_no_network(wrong, tmp_path):
     path = tmp_path / "own.safetensors"
     network = narrow()
-    text = json.dumps({**describe(network), **wrong})
+    text = json.dumps({**network.describe(), **wrong})
     save_file(network.state_dict(), path, {"format": FORMAT, "network": text})
     refused(path, "expected its network's description, got a broken one")
 
@@ -170,7 +170,7 @@ def test_our_own_file_with_a_description_of_another_kind(text, tmp_path):
 
 def test_our_own_file_without_its_arrays(tmp_path):
     path = tmp_path / "own.safetensors"
-    save_file({"a": torch.ones(1)}, path, {"format": FORMAT, "network": json.dumps(describe(narrow()))})
+    save_file({"a": torch.ones(1)}, path, {"format": FORMAT, "network": json.dumps(narrow().describe())})
     refused(path, "expected the 13 convolutions")
 
 
@@ -187,7 +187,9 @@ def test_our_own_file_cut_short(tmp_path):
 def test_safetensors_that_are_not_ours(metadata, tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"a": torch.ones(1)}, path, metadata)
-    refused(path, "expected a file written by wheretolook" if metadata is None else "expected")
+    refused(
+        path, "expected its network's description" if metadata and FORMAT in metadata.values() else "expected the 13"
+    )
 
 
 def test_a_pickle_in_an_npz_is_never_loaded(tmp_path):
@@ -287,8 +289,8 @@ def test_a_folder_without_a_network_names_the_runs_inside(tmp_path):
 
 
 def test_a_name_to_save_as_that_tells_no_format(tmp_path):
-    with pytest.raises(WeightsError, match=r"ending in .safetensors or .npz, got network.pth"):
-        save_network(narrow(), tmp_path / "network.pth")
+    with pytest.raises(WeightsError, match=r"ending in .safetensors, .pth or .npz, got network.onnx"):
+        save_network(narrow(), tmp_path / "network.onnx")
     assert not list(tmp_path.iterdir())
 
 

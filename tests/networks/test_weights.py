@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import logging
 import os
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from wheretolook.networks import files as module
+from wheretolook.networks.fcn import weights as module
 from wheretolook.networks.fcn.network import FCN, FCN8s, FCN16s, FCN32s
-from wheretolook.networks.files import NETWORK_FILE, Weights, load_network, read_weights, save_network
+from wheretolook.networks.files import NETWORK_FILE, load_network, read_weights, save_network
 from wheretolook.public import PublicFile
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Preprocessing
 
@@ -110,6 +112,46 @@ def test_an_npz_is_written_in_the_predecessors_names_and_read_back(kind, tmp_pat
     again = load_network(tmp_path / "network.npz", padding="same", preprocessing=OWN)
     assert type(again) is kind and same(network, again)
     assert (again.class_names, again.padding, again.preprocessing) == (NAMES, "same", OWN)
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path):
+    """Its description as that version wrote it: `architecture` in place of `network`."""
+    network, path = narrow("fcn16s", "caffe"), tmp_path / "network.safetensors"
+    preprocessing = {"channels": "RGB", "scale": 1.0, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    description = {"architecture": "fcn16s", "class_names": list(NAMES), "padding": "caffe", "dropout": 0.5}
+    text = json.dumps({**description, "classifier_dropout": 0.25, "preprocessing": preprocessing})
+    save_file(network.state_dict(), path, {"format": "wheretolook 1", "network": text})
+    again = load_network(path)
+    assert type(again) is FCN16s and same(network, again)
+    assert (again.class_names, again.padding, again.preprocessing) == (NAMES, "caffe", OWN)
+    assert again.classifier.dropout.p == 0.25
+
+
+def test_the_checksum_is_of_the_arrays_whatever_the_format(tmp_path):
+    network, others = narrow(), narrow(seed=5)
+    for name in ("a.npz", "a.safetensors", "a.pth"):
+        save_network(network, tmp_path / name)
+    saved(tmp_path, "port.pth", plain(network))
+    save_network(others, tmp_path / "others.pth")
+    digests = [read_weights(tmp_path / name).digest() for name in ("a.npz", "a.safetensors", "a.pth", "port.pth")]
+    assert len(set(digests)) == 1 and read_weights(tmp_path / "others.pth").digest() not in digests
+
+
+def test_a_pth_holds_the_state_dict_and_nothing_else(tmp_path):
+    save_network(narrow(), tmp_path / "bare.pth")
+    state = torch.load(tmp_path / "bare.pth", weights_only=True)
+    assert state.keys() == narrow().state_dict().keys()
+    again = FCN8s(NAMES, widths=(3, 4, 5, 6, 7), segmenter_width=8, classifier_widths=(9, 10))
+    again.load_state_dict(state)
+    assert same(narrow(), again)
+
+
+def test_safetensors_of_others_are_state_dicts(tmp_path):
+    network = narrow()
+    save_file({f"module.{name}": value for name, value in plain(network).items()}, tmp_path / "model.safetensors")
+    for path in (tmp_path / "model.safetensors", tmp_path):
+        again = load_network(path, class_names=NAMES)
+        assert same(network, again) and again.preprocessing == FCN_AUTHORS
 
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
@@ -291,7 +333,7 @@ def test_the_original_widths_come_from_the_shapes():
     with torch.device("meta"):
         tensors = {f"{name}.weight": torch.empty(shape) for name, shape in shapes.items()}
         tensors |= {f"{name}.bias": torch.empty(shape[0]) for name, shape in shapes.items()}
-        weights = Weights(Path("fcn8s.npz"), tensors, FCN_AUTHORS)
+        weights = module.FCNWeights(Path("fcn8s.npz"), tensors, FCN_AUTHORS)
         network = FCN8s(module._class_names(weights, None), **module._widths(weights), padding="caffe")
         module.fill(network, weights)
     own = {name: tuple(value.shape) for name, value in network.state_dict().items() if ".upscore" not in name}
@@ -299,7 +341,7 @@ def test_the_original_widths_come_from_the_shapes():
 
 
 def test_the_real_trunk_is_read(vgg16_trunk):
-    weights = read_weights(vgg16_trunk)
+    weights = module.fcn_weights(read_weights(vgg16_trunk))
     assert (weights.preprocessing, weights.segments, weights.classes) == (CAFFE, False, None)
     assert weights.tensors["trunk.conv5_3.weight"].shape == (512, 512, 3, 3)
     assert {tensor.dtype for tensor in weights.tensors.values()} == {torch.float32}

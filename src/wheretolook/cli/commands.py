@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -15,15 +15,16 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.data.loading import ImageData, evaluation_loader
-from wheretolook.errors import ConfigError, DataError, WeightsError
+from wheretolook.errors import ConfigError, DataError
 from wheretolook.evaluation.evaluate import Figures, evaluate
 from wheretolook.evaluation.explain import explain
 from wheretolook.files import remove, write_json, write_text
-from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, Padding
-from wheretolook.networks.files import Weights, build, fill, load_network, read_weights, save_network
+from wheretolook.networks.build import classifying, network_for, new_network
+from wheretolook.networks.fcn.network import Padding
+from wheretolook.networks.files import load_network, read_weights, save_network
+from wheretolook.networks.weights import Weights
 from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
 from wheretolook.options.data import DataOptions
-from wheretolook.options.network import NetworkOptions
 from wheretolook.public import PUBLIC_FILES, fetch
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Batch
 from wheretolook.report.curves import loss_curves, read_history, summary_picture
@@ -214,89 +215,6 @@ def fetch_public(name: str, folder: Path) -> None:
         task = bar.add_task(name, total=None)
         path = fetch(name, folder, progress=lambda done, total: bar.update(task, completed=done, total=total))
     console.print(f"{path} is there and has the published checksum{PUBLIC_FILES[name].hint}")
-
-
-def new_network(config: NetworkOptions, class_names: tuple[str, ...], start: Weights | None, seed: int) -> FCN:
-    """Build a network and fill it with whatever the weights have for it; a whole network in them stays as it is.
-
-    Raises:
-        WeightsError: the weights are of another network than the configuration's, or of other classes.
-    """
-    if start is not None:
-        require_classes(start, class_names)
-    if start is not None and start.segments:
-        network = build(start, class_names, padding=config.padding, seed=seed)
-        require_network(start, network, config)
-        return network
-    network = ARCHITECTURES[config.architecture](
-        class_names,
-        widths=config.widths,
-        segmenter_width=config.segmenter_width,
-        classifier_widths=config.classifier_widths,
-        padding=config.padding or ("same" if start is None else start.padding),
-        preprocessing=CAFFE if start is None else start.preprocessing,
-        dropout=config.dropout,
-        classifier_dropout=config.classifier_dropout,
-        seed=seed,
-    )
-    if start is not None:
-        fill(network, start.fitting(network, "segmenter."))
-    return network
-
-
-def require_network(weights: Weights, network: FCN, config: NetworkOptions) -> None:
-    """Make sure that options which were given say nothing else than a whole network in the weights.
-
-    Raises:
-        WeightsError: one of them does.
-    """
-    own: dict[str, object] = {
-        "architecture": weights.architecture,
-        "widths": network.trunk.widths,
-        "segmenter_width": network.segmenter.fc7.out_channels,
-        "classifier_widths": (network.classifier.fc6_cl.out_features, network.classifier.fc7_cl.out_features),
-        "dropout": network.segmenter.dropout.p,
-        "classifier_dropout": network.classifier.dropout.p,
-    }
-    for option in fields(config):
-        given, found = getattr(config, option.name), own.get(option.name)
-        if option.name in own and given not in (option.default, found):
-            raise WeightsError(
-                f"{weights.path}: expected {option.name} as in that whole network, {found}, got {given}; leave it out"
-            )
-
-
-def network_for(weights: Weights, class_names: tuple[str, ...], *, seed: int = 0) -> FCN:
-    """Build a file's network and make sure that it speaks of the data's classes.
-
-    Raises:
-        WeightsError: the file's classes are others.
-    """
-    require_classes(weights, class_names)
-    return build(weights, class_names, seed=seed)
-
-
-def require_classes(weights: Weights, class_names: tuple[str, ...]) -> None:
-    """Make sure that a file that names its classes names the data's, in the same order.
-
-    Raises:
-        WeightsError: it names others.
-    """
-    named = tuple(weights.description.get("class_names", class_names))
-    if named != class_names:
-        raise WeightsError(
-            f"{weights.path}: expected the data's classes {', '.join(class_names)}, got {', '.join(named)}; choose the "
-            "data that it was trained on"
-        )
-
-
-def classifying(network: FCN, weights: Weights) -> FCN:
-    """The network, with a warning where its classifier has learned nothing yet, so that its attention means nothing."""
-    if not network.classifies:
-        log.warning(
-            "%s: its classifier was never trained, so its attention is noise; run train-classifier", weights.path
-        )
-    return network
 
 
 def _data(options: TrainSegmenter | TrainClassifier | TrainGain) -> ImageData:

@@ -1,5 +1,8 @@
-"""The formats that others write weights in, read without unpickling anything."""
+"""The formats that weights are written in, read without unpickling anything."""
 
+import json
+import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
@@ -83,9 +88,65 @@ def read_state_dict(path: Path) -> Checkpoint:
         loaded = inner
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path}: expected a state dict, got a {type(loaded).__name__}; save model.state_dict()")
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    tensors = {str(name): _single(value) for name, value in loaded.items() if isinstance(value, Tensor)}
     return Checkpoint(without_prefixes(tensors), arch if isinstance(arch, str) else "")
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The arrays of a safetensors file, half precision cast up, and its metadata.
+
+    Raises:
+        WeightsError: the file is broken.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: _single(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path}: expected a safetensors file, got a broken one ({error}); fetch it again"
+        ) from error
+    return tensors if "wheretolook" in metadata.get("format", "") else without_prefixes(tensors), metadata
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write arrays and metadata; the same ones always make the same file, with the permissions of any new file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.touch()
+    permissions = path.stat().st_mode  # safetensors would let only the owner read
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        raise _as_system_error(error) from error
+    _sort_metadata(path)
+    path.chmod(permissions)
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _as_system_error(error: SafetensorError) -> OSError:
+    """What the system said, which safetensors wraps in its own words: "... (os error 28) at path ..."."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is None:
+        return OSError(0, " ".join(str(error).split()))
+    code = int(number[1])
+    return OSError(code, os.strerror(code))
+
+
+def _sort_metadata(path: Path) -> None:
+    """Safetensors writes its metadata in random order; sorted, the same network is the same file."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

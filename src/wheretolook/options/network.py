@@ -1,28 +1,40 @@
 """Which network to build."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """The network to build where no trained one is given.
+    """The network to build, where the weights do not say it all.
 
     Args:
-        architecture: how many strides the segmenter joins: 8s uses pool3 and pool4, 16s pool4, 32s neither.
-        widths: channels of the five blocks of the trunk; VGG16 has 64 128 256 512 512.
-        segmenter_width: channels of fc6 and fc7; the original has 4096.
-        classifier_widths: widths of the classifier's two fully connected layers; the predecessor has 4096 4096.
-        padding: caffe pads the image by 100 and crops as the original does; same pads each layer (one trunk pass); none
-            for what the weights are made for, and same where nothing is known.
-        dropout: share of activations dropped in fc6, fc7 and the classifier while they train.
+        name: fcn8s, fcn16s or fcn32s; torchvision:resnet50, timm:vit_small_patch16_224, smp:Unet or another of these
+            libraries; transformers:FOLDER with a config.json; package.module:function of your own; none for what the
+            weights are of, and fcn8s where there are none.
+        arguments: what the library or the function takes besides, such as {encoder_name: resnet18}.
+        layer: name of the module whose output attention is read from; none to find it.
+        scores: where class scores come from: logits of the network's own, its mask scores pooled over the image, or an
+            added classifier that wants training; none for the first of the network's own that there are.
+        input_size: height and width of the images to try the network with; none for what its library says.
+        widths: of an FCN, channels of the five blocks of the trunk; VGG16 has 64 128 256 512 512.
+        segmenter_width: of an FCN, channels of fc6 and fc7; the original has 4096.
+        classifier_widths: widths of the added classifier's two fully connected layers; none for 4096 4096 in an FCN, as
+            the predecessor has, and 1024 1024 elsewhere.
+        padding: of an FCN; caffe pads the image by 100 and crops as the original does; same pads each layer (one trunk
+            pass); none for what the weights are made for, and same where nothing is known.
+        dropout: of an FCN, share of activations dropped in fc6, fc7 and the classifier while they train.
         classifier_dropout: the same for the classifier alone; none for dropout.
     """
 
-    architecture: Literal["fcn8s", "fcn16s", "fcn32s"] = "fcn8s"
+    name: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    scores: Literal["logits", "pooled", "classifier"] | None = None
+    input_size: tuple[int, int] | None = None
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
     segmenter_width: int = 4096
-    classifier_widths: tuple[int, int] = (4096, 4096)
+    classifier_widths: tuple[int, int] | None = None
     padding: Literal["same", "caffe"] | None = None
     dropout: float = 0.5
     classifier_dropout: float | None = None

@@ -28,6 +28,20 @@ def module_name(name: str) -> str:
     return ""
 
 
+def own_names(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The arrays of an FCN by our names, whoever named them; those of any other network as they are.
+
+    Example:
+        >>> import torch
+        >>> list(own_names({"fc6.weight": torch.zeros(1)}))
+        ['fc6.weight']
+        >>> list(own_names({f"{layer}.weight": torch.zeros(1) for layer in TRUNK_LAYERS}))[0]
+        'trunk.conv1_1.weight'
+    """
+    renamed = {module_name(name) or name: tensor for name, tensor in arrays.items()}
+    return renamed if all(f"trunk.{layer}.weight" in renamed for layer in TRUNK_LAYERS) else dict(arrays)
+
+
 def predecessor_name(name: str) -> str:
     """The name in the predecessor's npz of an array that we call `trunk.conv1_1.weight`.
 

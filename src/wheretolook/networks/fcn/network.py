@@ -3,7 +3,8 @@
 Source: arXiv:1411.4038 (FCN32s, FCN16s, FCN8s) and arXiv:1409.1556 (VGG16). Layers are named as in the public weights.
 """
 
-from typing import Literal
+from dataclasses import asdict
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -206,6 +207,17 @@ class FCN(GuidedNetwork):
     def part(self, name: Part) -> list[nn.Module]:
         """Trunk, classifier or segmenter."""
         return [self.get_submodule(name)]
+
+    def describe(self) -> dict[str, Any]:
+        """Which FCN, and what its arrays do not tell; widths and class count are in their shapes."""
+        return {
+            "network": f"fcn{self.stride}s",
+            "class_names": list(self.class_names),
+            "preprocessing": asdict(self.preprocessing),
+            "padding": self.padding,
+            "dropout": self.segmenter.dropout.p,
+            "classifier_dropout": self.classifier.dropout.p,
+        }
 
     def reset_classifier(self, seed: int) -> None:
         """Start the classifier afresh from the seed."""

@@ -1,0 +1,156 @@
+"""Networks from options, from a weights file, or from both."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import fields
+
+from torch import nn
+
+from wheretolook.errors import ConfigError, WeightsError, nearest
+from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, Architecture, Padding
+from wheretolook.networks.fcn.weights import FCNWeights, build_fcn, fcn_weights, fill
+from wheretolook.networks.weights import Weights
+from wheretolook.options.network import NetworkOptions
+from wheretolook.records import CAFFE, GuidedNetwork, Preprocessing
+
+log = logging.getLogger("wheretolook")
+CLASSIFIER_WIDTHS = (4096, 4096)  # the predecessor's
+DEFAULT: Architecture = "fcn8s"
+
+
+def new_network(
+    options: NetworkOptions, class_names: tuple[str, ...], start: Weights | None, seed: int
+) -> GuidedNetwork:
+    """Build the network of the options and fill it with whatever the weights have for it.
+
+    A whole network in the weights stays as it is.
+
+    Args:
+        options: which network.
+        class_names: the foreground classes.
+        start: weights to start from; None for fresh ones.
+        seed: of whatever starts afresh.
+
+    Raises:
+        WeightsError: the weights are of another network than the options', or of other classes.
+        ConfigError: the options name no network that there is.
+    """
+    if start is not None:
+        require_classes(start, class_names)
+    found = None if start is None else fcn_weights(start)
+    if found is not None and found.segments:
+        network = build_fcn(found, class_names, padding=options.padding, seed=seed)
+        require_network(found, network, options)
+        return network
+    return _fresh_fcn(options, class_names, found, seed)
+
+
+def network_for(
+    weights: Weights, class_names: tuple[str, ...], options: NetworkOptions | None = None, *, seed: int = 0
+) -> GuidedNetwork:
+    """Build a file's network and make sure that it speaks of the data's classes.
+
+    Args:
+        weights: the file.
+        class_names: the data's foreground classes.
+        options: which network, where the file does not say; what is left at its default says nothing.
+        seed: of whatever starts afresh.
+
+    Raises:
+        WeightsError: the file's classes or network are others.
+    """
+    require_classes(weights, class_names)
+    return build(weights, class_names, options or NetworkOptions(), seed=seed)
+
+
+def build(
+    weights: Weights,
+    class_names: tuple[str, ...] | None,
+    options: NetworkOptions,
+    *,
+    make: Callable[..., nn.Module] | None = None,
+    padding: Padding | None = None,
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+) -> GuidedNetwork:
+    """`load_network` for a file that has been read.
+
+    Raises:
+        WeightsError: the file is of another network, or has no class names and none were given.
+    """
+    return build_fcn(
+        fcn_weights(weights), class_names, padding=padding or options.padding, preprocessing=preprocessing, seed=seed
+    )
+
+
+def require_classes(weights: Weights, class_names: tuple[str, ...]) -> None:
+    """Make sure that a file that names its classes names the data's, in the same order.
+
+    Raises:
+        WeightsError: it names others.
+    """
+    named = tuple(weights.description.get("class_names", class_names))
+    if named != class_names:
+        raise WeightsError(
+            f"{weights.path}: expected the data's classes {', '.join(class_names)}, got {', '.join(named)}; choose the "
+            "data that it was trained on"
+        )
+
+
+def require_network(weights: FCNWeights, network: FCN, options: NetworkOptions) -> None:
+    """Make sure that options which were given say nothing else than a whole network in the weights.
+
+    Raises:
+        WeightsError: one of them does.
+    """
+    own: dict[str, object] = {
+        "name": weights.architecture,
+        "widths": network.trunk.widths,
+        "segmenter_width": network.segmenter.fc7.out_channels,
+        "classifier_widths": (network.classifier.fc6_cl.out_features, network.classifier.fc7_cl.out_features),
+        "dropout": network.segmenter.dropout.p,
+        "classifier_dropout": network.classifier.dropout.p,
+    }
+    for option in fields(options):
+        given, found = getattr(options, option.name), own.get(option.name)
+        if option.name in own and given not in (option.default, found):
+            raise WeightsError(
+                f"{weights.path}: expected {option.name} as in that whole network, {found}, got {given}; leave it out"
+            )
+
+
+def classifying(network: GuidedNetwork, weights: Weights) -> GuidedNetwork:
+    """The network, with a warning where its classifier has learned nothing yet, so that its attention means nothing."""
+    if not network.classifies:
+        log.warning(
+            "%s: its classifier was never trained, so its attention is noise; run train-classifier", weights.path
+        )
+    return network
+
+
+def _fresh_fcn(options: NetworkOptions, class_names: tuple[str, ...], start: FCNWeights | None, seed: int) -> FCN:
+    """An FCN of the options' widths, with what the weights have for it."""
+    network = ARCHITECTURES[_architecture(options)](
+        class_names,
+        widths=options.widths,
+        segmenter_width=options.segmenter_width,
+        classifier_widths=options.classifier_widths or CLASSIFIER_WIDTHS,
+        padding=options.padding or ("same" if start is None else start.padding),
+        preprocessing=CAFFE if start is None else start.preprocessing,
+        dropout=options.dropout,
+        classifier_dropout=options.classifier_dropout,
+        seed=seed,
+    )
+    if start is not None:
+        fill(network, start.fitting(network, "segmenter."))
+    return network
+
+
+def _architecture(options: NetworkOptions) -> Architecture:
+    named = next((known for known in ARCHITECTURES if known == (options.name or DEFAULT)), None)
+    if named is None:
+        name = str(options.name)
+        raise ConfigError(
+            f"expected a network such as {', '.join(ARCHITECTURES)}, got {name}{nearest(name, ARCHITECTURES)}"
+        )
+    return named
