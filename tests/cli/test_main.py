@@ -170,7 +170,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         (["train-segmenter", "--data.scenes.classes=9"], "made scenes have 2 to 8 classes, not 9"),
         (["run", *SERVED], "expected weights or a segmenter stage, got neither"),
         (["run", "--data.root=voc", "--segmenter.steps=9", "--test_split=vla"], "there is no split 'vla'; did you"),
-        (["convert", network, "net.bin"], "expected a name ending in .safetensors or .npz, got net.bin"),
+        (["convert", network, "net.bin"], "expected a name ending in .safetensors, .pth or .npz, got net.bin"),
         (["fetch", "fcn8s_from_cafe.npz"], "expected one of fcn8s_from_caffe.npz, "),
     ]
 

@@ -107,7 +107,11 @@ def make_parser() -> ArgumentParser:
         commands.add_subcommand(name, command, help=about)
     convert = _Parser(description="Read any known weights file and write it in another format.")
     convert.add_argument("source", type=str, help="a weights file or run folder")
-    convert.add_argument("target", type=str, help="the file to write: .safetensors, or .npz in the predecessor's names")
+    convert.add_argument(
+        "target",
+        type=str,
+        help="the file to write: .safetensors, .npz in the predecessor's names, or .pth for its state dict alone",
+    )
     convert.add_argument("--class_names", type=CONVERT["class_names"], default=None, help="the foreground classes")
     convert.add_argument("--padding", type=CONVERT["padding"], default=None, help="none for the file's own")
     about = "what the network was trained on: BGR 0-255 with the mean of VGG (caffe) or of the FCN authors, or RGB as"
