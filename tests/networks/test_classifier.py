@@ -6,9 +6,10 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.networks.heads import PooledClassifier, classify
 
-from .narrow import narrow
+from .narrow import NAMES, narrow
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])
@@ -74,3 +75,28 @@ def test_half_precision_features_are_classified_in_the_classifiers_own_precision
         output = classify(classifier, features.bfloat16())
     assert (output.class_scores.dtype, output.features.dtype) == (torch.float32, torch.float32)
     assert torch.equal(output.class_scores, classifier(features.bfloat16().float()))
+
+
+@pytest.mark.parametrize(
+    ("part", "source", "consumer"),
+    [
+        ("segmenter", "fc6", "fc7"),
+        ("segmenter", "fc7", "score_fr"),
+        ("classifier", "fc6_cl", "fc7_cl"),
+        ("classifier", "fc7_cl", "score_cl"),
+    ],
+)
+def test_half_of_what_each_hidden_layer_hands_on_is_dropped_and_the_rest_doubled(part, source, consumer):
+    """Between each fully connected layer and the next, in segmenter and classifier alike."""
+    network = FCN8s(NAMES, widths=(3, 4, 5, 6, 7), segmenter_width=400, classifier_widths=(400, 400))
+    seen = {}
+    layers = network.get_submodule(part)
+    layers.get_submodule(source).register_forward_hook(lambda module, args, out: seen.update(out=out.detach().clone()))
+    layers.get_submodule(consumer).register_forward_pre_hook(lambda module, args: seen.update(taken=args[0].detach()))
+    network.train()(torch.rand(2, 3, 64, 64))
+    active = seen["out"].clamp(min=0)
+    kept = seen["taken"] != 0
+    torch.testing.assert_close(seen["taken"], 2 * active * kept)
+    assert 0.4 < kept[active > 0].float().mean() < 0.6
+    network.eval()(torch.rand(2, 3, 64, 64))
+    torch.testing.assert_close(seen["taken"], seen["out"].clamp(min=0))

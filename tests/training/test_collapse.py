@@ -36,6 +36,21 @@ def test_falling_recall_is_named_and_rising_recall_is_not(caplog: pytest.LogCapt
     assert "recall" in warnings_of(caplog, rising + [(None, 0.3)] * PATIENCE)[0]
 
 
+def test_one_lucky_batch_does_not_set_the_bar_for_the_recall(caplog: pytest.LogCaptureFixture) -> None:
+    """0.4 again and again is less than half of the lucky 1.0, and all that the network has ever shown."""
+    usual = [(None, 0.4)] * 2 * PATIENCE
+    assert not warnings_of(caplog, [*usual, (None, 1.0), *usual])
+
+
+@pytest.mark.parametrize(("recall", "fallen"), [(0.26, False), (0.24, True)])
+def test_the_bar_for_the_recall_rises_by_a_twentieth_a_step(
+    recall: float, fallen: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ten perfect steps set it to one half, so a fall by half is one to below a quarter."""
+    steps = [(None, 1.0)] * 10 + [(None, recall)] * PATIENCE
+    assert bool(warnings_of(caplog, steps)) == fallen
+
+
 def test_a_broken_streak_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     almost = [(0.0, 0.9)] * (PATIENCE - 1) + [(0.3, 0.9)]
     assert not warnings_of(caplog, almost * 3)
