@@ -1,10 +1,14 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
-from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
+from wheretolook.evaluation.evaluate import Evaluator
+from wheretolook.metrics.figures import FIGURES, Figure
+from wheretolook.records import Batch, GuidedOutput
+from wheretolook.report.tables import class_markdown, class_table, figures_markdown, results_markdown, results_table
 
 ROWS = [
     {
@@ -68,3 +72,70 @@ def test_classes_start_with_background() -> None:
     assert [str(cell) for cell in class_table(rows, ["boat", "cow"]).columns[0].cells] == ["background", "boat", "cow"]
     with pytest.raises(ValueError):
         class_markdown(rows, ["boat"])
+
+
+def test_the_docs_say_of_every_figure_what_it_cannot_see() -> None:
+    assert figures_markdown() in (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
+    for figure in FIGURES.values():
+        assert figure.blind.endswith(".") and len(figure.blind.split()) > 4
+
+
+def test_a_new_figure_is_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured by the evaluator and printed by the tables, as a mean over pairs and of all that was gathered."""
+    toy = Figure("toy", "Toy", "attention", "Anything.", of_pairs=lambda maps, target, valid: maps.sum(dim=(1, 2)))
+    twice = Figure("twice", "Twice", "count", "Anything.", lambda gathered: 2 * gathered.images, unit="ratio")
+    for figure in (toy, twice):
+        monkeypatch.setitem(FIGURES, figure.key, figure)
+    features = torch.tensor([[[[0.25, 0.5]]]], requires_grad=True)  # the map itself, for its weight is a mean gradient
+    labels = torch.tensor([[True]])
+    batch = Batch(
+        torch.zeros(1, 3, 1, 2), torch.tensor([[[1, 0]]]), labels, labels.nonzero(),
+        torch.tensor([[[1, 0]]], dtype=torch.uint8), torch.tensor([True]), ("a",), ("",),
+    )  # fmt: skip
+    evaluator = Evaluator(1)
+    evaluator.update(GuidedOutput(features.sum(dim=(2, 3)), features), batch)
+    row = {"weights": "A", **evaluator.compute()}
+    assert (row["toy"], row["twice"]) == (0.75, 2)
+    assert results_markdown([row], ["toy", "twice"]).endswith("| 75.00 | 2.00x |\n")
+    assert results_markdown([row]).splitlines()[0].endswith("| Toy | Twice |")
+
+
+def test_of_a_thousand_classes_the_best_and_the_worst_are_shown() -> None:
+    """By the mean over the rows, each class once, and how many are left out; classes that never occur do not count."""
+    names = [f"class {index}" for index in range(1000)]
+    shares = torch.randperm(1000).div(999).tolist()
+    shares[7] = math.nan
+    rows = [{"weights": "A", "accuracy_per_class": shares}, {"weights": "B", "accuracy_per_class": [1.0] * 1000}]
+    rows[1]["accuracy_per_class"][7] = math.nan
+    heading, _, *lines = class_markdown(rows, names).splitlines()
+    assert heading.split(" | ")[1:] == ["A", "B |"]
+    shown = [line.split(" | ")[0].removeprefix("| ") for line in lines]
+    ranked = sorted((index for index in range(1000) if index != 7), key=lambda index: -shares[index])
+    expected = [names[index] for index in ranked]
+    assert shown == [*expected[:20], "(959 between them)", *expected[-20:]]
+    assert lines[-1] == f"| {expected[-1]} | {100 * shares[ranked[-1]]:.2f} | 100.00 |"
+
+
+def test_the_class_table_is_of_the_first_figure_that_anyone_measured() -> None:
+    nothing, known = [math.nan] * 2, [0.25, 0.75]
+    rows = [
+        {
+            "weights": "A",
+            "iu_per_class": [math.nan] * 3,
+            "accuracy_per_class": nothing,
+            "average_precision_per_class": known,
+        },
+        {"weights": "B", "iu_per_class": [0.5, 0.25, math.nan], "accuracy_per_class": known},
+    ]
+
+    def cells(rows: list[dict[str, object]]) -> list[list[str]]:
+        return [
+            [part.strip() for part in line.strip("|").split("|")]
+            for line in class_markdown(rows, ["a", "b"]).splitlines()[2:]
+        ]
+
+    dash = "\N{EN DASH}"
+    assert cells(rows[:1]) == [["a", "25.00"], ["b", "75.00"]]
+    assert cells(rows) == [["background", dash, "50.00"], ["a", dash, "25.00"], ["b", dash, dash]]
+    assert class_markdown([{"weights": "A", "iu_per_class": nothing}], ["a"]) == ""
+    assert class_table([{"weights": "A"}], ["a"]) is None

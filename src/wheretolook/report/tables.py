@@ -75,7 +75,7 @@ def results_table(rows: Sequence[Row], columns: Sequence[str] | None = None, *, 
     """
     keys = [key for key in _columns(rows, columns) if key != "weights"]
     lines = [[_heading(key), *(cell(key, row.get(key)) for row in rows)] for key in keys]
-    return _table(["", *_weights(rows)], lines, title, "shares in percent")
+    return text_table(["", *_weights(rows)], lines, title, "shares in percent")
 
 
 def figures_markdown() -> str:
@@ -91,7 +91,7 @@ def figures_markdown() -> str:
         ]
         for figure in FIGURES.values()
     ]
-    return _markdown(["Figure", "Key", "Of", "Better", "What it cannot see"], lines, numbers=False)
+    return markdown_table(["Figure", "Key", "Of", "Better", "What it cannot see"], lines, numbers=False)
 
 
 def results_markdown(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
@@ -109,7 +109,7 @@ def results_markdown(rows: Sequence[Row], columns: Sequence[str] | None = None) 
     """
     keys = _columns(rows, columns)
     lines = [[cell(key, row.get(key)) for key in keys] for row in rows]
-    return _markdown([_heading(key) for key in keys], lines)
+    return markdown_table([_heading(key) for key in keys], lines)
 
 
 def class_table(rows: Sequence[Row], class_names: Sequence[str], *, title: str | None = None) -> Table | None:
@@ -129,7 +129,7 @@ def class_table(rows: Sequence[Row], class_names: Sequence[str], *, title: str |
     figure = _class_figure(rows)
     if figure is None:
         return None
-    return _table(["Class", *_weights(rows)], _class_cells(rows, class_names, figure), title, figure.caption)
+    return text_table(["Class", *_weights(rows)], _class_cells(rows, class_names, figure), title, figure.caption)
 
 
 def class_markdown(rows: Sequence[Row], class_names: Sequence[str]) -> str:
@@ -150,7 +150,7 @@ def class_markdown(rows: Sequence[Row], class_names: Sequence[str]) -> str:
     if figure is None:
         return ""
     cells = _class_cells(rows, class_names, figure)
-    return _markdown([f"Class ({figure.caption})", *_weights(rows)], cells)
+    return markdown_table([f"Class ({figure.caption})", *_weights(rows)], cells)
 
 
 def _columns(rows: Sequence[Row], columns: Sequence[str] | None) -> Sequence[str]:
@@ -215,7 +215,15 @@ def _figures(row: Row, key: str) -> list[float]:
     return [number(value) for value in values]
 
 
-def _table(headings: Sequence[str], cells: Sequence[Sequence[str]], title: str | None, caption: str) -> Table:
+def text_table(headings: Sequence[str], cells: Sequence[Sequence[str]], title: str | None, caption: str) -> Table:
+    """Any table for the terminal: the first column to the left, numbers to the right.
+
+    Args:
+        headings: of the columns.
+        cells: row by row.
+        title: printed above; None for none.
+        caption: printed below.
+    """
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False)
     for position, heading in enumerate(headings):
         table.add_column(Text(heading), justify="right" if position else "left")
@@ -224,7 +232,20 @@ def _table(headings: Sequence[str], cells: Sequence[Sequence[str]], title: str |
     return table
 
 
-def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
+def markdown_table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
+    r"""Any table in GitHub Markdown.
+
+    Args:
+        headings: of the columns.
+        cells: row by row.
+        numbers: put all columns but the first to the right.
+
+    Example:
+        >>> print(markdown_table(["Class", "IU"], [["a|b", "50.00"]]), end="")
+        | Class | IU |
+        | :-- | --: |
+        | a\|b | 50.00 |
+    """
     alignment = [":--", *("--:" if numbers else ":--" for _ in headings[1:])]
     lines = (headings, alignment, *([text.replace("|", r"\|") for text in row] for row in cells))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
