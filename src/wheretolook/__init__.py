@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wheretolook.losses.squared import external_loss
     from wheretolook.networks.fcn.network import FCN8s, FCN16s, FCN32s
     from wheretolook.networks.files import load_network, save_network
+    from wheretolook.networks.guide import GuidedModule, guide
     from wheretolook.options.data import DataOptions
     from wheretolook.options.objective import ObjectiveOptions
     from wheretolook.options.training import TrainingOptions
@@ -40,6 +41,7 @@ __all__ = [
     "FCN8s",
     "FCN16s",
     "FCN32s",
+    "GuidedModule",
     "GuidedNetwork",
     "GuidedOutput",
     "ObjectiveOptions",
@@ -58,6 +60,7 @@ __all__ = [
     "evaluate",
     "explain",
     "external_loss",
+    "guide",
     "image_maps",
     "load_network",
     "masked_images",
@@ -107,6 +110,10 @@ _HOMES = {
     "networks.files": (
         "load_network",
         "save_network",
+    ),
+    "networks.guide": (
+        "GuidedModule",
+        "guide",
     ),
     "options.data": ("DataOptions",),
     "options.objective": ("ObjectiveOptions",),

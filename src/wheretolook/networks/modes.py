@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -57,3 +58,31 @@ def second_order_attention() -> Iterator[None]:
     """
     with sdpa_kernel(SDPBackend.MATH):
         yield
+
+
+@contextmanager
+def untouched(network: nn.Module) -> Iterator[None]:
+    """The network runs as in evaluation, and neither it nor the random state remembers afterwards.
+
+    Example:
+        >>> layer, state = nn.BatchNorm2d(3), torch.get_rng_state()
+        >>> with untouched(layer):
+        ...     _ = layer(torch.rand(2, 3, 4, 4))
+        >>> int(layer.num_batches_tracked), torch.equal(state, torch.get_rng_state())
+        (0, True)
+    """
+    kept = [
+        (module, name, buffer, buffer._version, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    devices = {tensor.device for tensor in network.parameters() if tensor.device.type == "cuda"}
+    with evaluation_mode(network), torch.random.fork_rng(devices=list(devices)):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for module, name, buffer, version, value in kept:
+                    if buffer._version != version:
+                        buffer.copy_(value)
+                    module._buffers[name] = buffer

@@ -1,0 +1,283 @@
+"""Make a guided network of any torch module, which stays the user's own."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wheretolook.errors import ConfigError
+from wheretolook.networks.forms import Size
+from wheretolook.networks.heads import PooledClassifier, classify, pooled_scores
+from wheretolook.networks.layers import DryRun, Layer, Parts, dry_run, find_layer, named_layer, split
+from wheretolook.networks.outputs import OwnScores, ScoreShapes, at_image_size
+from wheretolook.networks.reading import Reading, gradients_as_they_are, is_compiled, read_layer, uncompiled
+from wheretolook.networks.trial import own_preprocessing, trial_images
+from wheretolook.records import GuidedNetwork, GuidedOutput, Part, Preprocessing, side_lengths
+
+Scores = Literal["logits", "pooled", "classifier"]
+
+CLASSIFIER_WIDTHS = (1024, 1024)
+logger = logging.getLogger("wheretolook")
+
+
+class GuidedModule(GuidedNetwork):
+    """A user's module with the attention of one of its layers; made by `guide`.
+
+    The module is `module`: neither copied nor changed, and hooks are on it only during a call.
+
+    Attributes:
+        module: the user's own.
+        classifier: the added classifier; None where the class scores are the module's own.
+        layer: name of the module whose output attention is read from.
+        scores: where the class scores come from.
+        input_size: height and width of the images that the module was tried with.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layer: Layer,
+        shapes: ScoreShapes,
+        parts: Parts,
+        *,
+        scores: Scores,
+        class_names: tuple[str, ...],
+        preprocessing: Preprocessing,
+        input_size: Size,
+        classifier: PooledClassifier | None = None,
+        source: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.module, self.classifier = module, classifier
+        self.layer, self.form, self.channels = layer.name, layer.form, layer.channels
+        self.shapes, self.scores = shapes, scores
+        self.class_names, self.preprocessing, self.input_size = class_names, preprocessing, input_size
+        self._parts, self._source = parts, dict(source or {"network": _class_name(module)})
+        self.training = module.training  # not .train(): parts of the module keep their own modes
+        if classifier is not None:
+            classifier.train(module.training)
+
+    @property
+    def segments(self) -> bool:
+        """Whether the module gives scores of pixels."""
+        return bool(self.shapes.masks)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the class scores come from something trained: an added classifier's biases start at zero."""
+        if self.classifier is None:
+            return True
+        return any(bool(layer.bias.any()) for layer in self.classifier.children() if isinstance(layer, nn.Linear))
+
+    def part(self, name: Part) -> list[nn.Module]:
+        """The modules that ran before the attention layer ended are the trunk; the rest turn features into scores."""
+        modules, parameters = self._parts[name]
+        own = uncompiled(self.module)
+        found = [own.get_submodule(child) for child in modules]
+        if parameters:
+            found.append(nn.ParameterList([own.get_parameter(parameter) for parameter in parameters]))
+        if name == "classifier" and self.classifier is not None:
+            found.append(self.classifier)
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """What `guide` was given and found, and where the module comes from: its class where nothing else is known."""
+        return {
+            **self._source,
+            "class_names": list(self.class_names),
+            "preprocessing": asdict(self.preprocessing),
+            "layer": self.layer,
+            "scores": self.scores,
+            "input_size": list(self.input_size),
+            "background": self.shapes.masks == len(self.class_names) + 1,
+            "classifier_widths": None if self.classifier is None else list(self.classifier.widths),
+        }
+
+    def reset_classifier(self, seed: int) -> None:
+        """Start the added classifier afresh; a module's own is left as it is."""
+        if self.classifier is not None:
+            self.classifier.reset_parameters(seed)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"], *, segment: bool = True) -> GuidedOutput:
+        """Class scores and features, and the mask scores of a segmenter unless `segment` is False.
+
+        Scores and features are in single precision at least, whatever the module computes in.
+
+        Args:
+            images: as the module takes them.
+            segment: False leaves the mask scores out of the output.
+
+        Raises:
+            ConfigError: the layer does not run, or runs more than once, or nothing leads from it to the scores.
+        """
+        size = side_lengths(images)
+        with gradients_as_they_are() as wanted:
+            images = images.clone() if images.is_inference() else images
+            reading, result = read_layer(self.module, self.layer, self.form, images, leaf=self.classifier is None)
+            own = self.shapes.find(result, len(images))
+            output = self._scored(reading, own)
+            masks = self._with_background(own.masks) if segment and own.masks is not None else None
+        if masks is not None:
+            masks = at_image_size(masks, size)
+            masks = masks if wanted else masks.detach()
+        return output._replace(mask_scores=masks)
+
+    def _scored(self, reading: Reading, own: OwnScores) -> GuidedOutput:
+        if self.classifier is not None:
+            with torch.set_grad_enabled(reading.differentiable):
+                return classify(self.classifier, reading.features)
+        if self.scores == "logits":
+            scores = own.logits
+        else:
+            scores = None if own.masks is None else pooled_scores(self._with_background(own.masks))
+        if scores is None:
+            raise ConfigError(f"the module gave no scores of {self.shapes} channels in this forward, as it did before")
+        if not scores.requires_grad:
+            raise ConfigError(f"no gradient leads from the class scores to layer '{self.layer}'; name another layer")
+        return GuidedOutput(_exact(scores), reading.features, None, reading.differentiable)
+
+    def _with_background(self, masks: Tensor) -> Tensor:
+        masks = _exact(masks)
+        if masks.shape[1] > len(self.class_names):
+            return masks
+        return torch.cat([torch.zeros_like(masks[:, :1]), masks], dim=1)
+
+    def extra_repr(self) -> str:
+        """The layer and where the class scores come from."""
+        return f"layer={self.layer!r}, scores={self.scores!r}, classes={len(self.class_names)}"
+
+
+def _class_name(module: nn.Module) -> str:
+    kind = type(uncompiled(module))
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _exact(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def guide(
+    module: nn.Module,
+    layer: str | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    scores: Literal["auto", "logits", "pooled", "classifier"] = "auto",
+    preprocessing: Preprocessing | None = None,
+    input_size: int | tuple[int, int] | None = None,
+    images: Tensor | None = None,
+    background: bool = True,
+    classifier_widths: tuple[int, int] = CLASSIFIER_WIDTHS,
+    source: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> GuidedModule:
+    """Make a guided network of any torch module that takes a batch of images.
+
+    The module is not copied, renamed or changed. It runs once, in evaluation mode, to see its layers and its outputs.
+
+    Args:
+        module: gives class scores (B, C), mask scores (B, S, h, w), both, or neither where `scores` is `"classifier"`;
+            as a tensor or in a tuple, dict or ModelOutput.
+        layer: name of the module whose output attention is read from; None for the last one with parameters at the
+            coarsest grid that moves the scores.
+        class_names: the foreground classes; None for `class 0`, `class 1`, ... as the module's scores have them.
+        scores: where the class scores come from: `"logits"`, the module's own; `"pooled"`, its mask scores pooled
+            over the image; `"classifier"`, one that is added on the layer's features and wants training; `"auto"` for
+            the first of the module's own that there are.
+        preprocessing: makes the module's input of RGB images in [0, 1]; None for what a network of timm says of
+            itself, and for torchvision's.
+        input_size: side, or height and width, of the images to try the module with; None for what the module says of
+            itself, and for 224.
+        images: images to try the module with, in place of `input_size`.
+        background: whether channel 0 of the mask scores is background; with as many names as channels it never is.
+        classifier_widths: widths of the added classifier's hidden layers.
+        source: where the module comes from, for `describe`; None for the name of its class.
+        seed: of the added classifier's weights.
+
+    Returns:
+        A network with the module as its `module`.
+
+    Raises:
+        ConfigError: the module does not run on such images, no layer serves, or the names do not fit the scores.
+
+    Example:
+        >>> module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+        >>> guided = guide(module, class_names=("cat", "dog"), input_size=32)
+        >>> guided.layer, guided(torch.zeros(1, 3, 32, 32)).features.shape
+        ('0', torch.Size([1, 4, 15, 15]))
+    """
+    names = None if class_names is None else tuple(class_names)
+    own = uncompiled(module)
+    run = dry_run(
+        own, trial_images(own, input_size, images), None if names is None else len(names), compiled=is_compiled(module)
+    )
+    names = _names(run.shapes, names, background, scores)
+    origin = _source(run.shapes, scores)
+    found = find_layer(run) if layer is None else named_layer(run, own, layer)
+    classifier = None
+    if origin == "classifier":
+        classifier = PooledClassifier(found.channels, classifier_widths, len(names))
+        classifier.reset_parameters(seed)
+        classifier.to(next(own.parameters(), torch.empty(0)).device)
+    _say(own, found, run)
+    return GuidedModule(
+        module,
+        found,
+        run.shapes,
+        _parts(own, run, found, origin),
+        scores=origin,
+        class_names=names,
+        preprocessing=preprocessing or own_preprocessing(own),
+        input_size=run.size,
+        classifier=classifier,
+        source=source,
+    )
+
+
+def _names(shapes: ScoreShapes, names: tuple[str, ...] | None, background: bool, scores: str) -> tuple[str, ...]:
+    if names is not None:
+        if not (shapes.logits or shapes.masks or scores == "classifier"):
+            raise ConfigError(
+                f"expected scores of the {len(names)} classes named, or masks of them and background, but the module "
+                "gives none; name all its classes, or add a classifier with scores='classifier'"
+            )
+        return names
+    count = shapes.logits or (shapes.masks - 1 if background and shapes.masks > 1 else shapes.masks)
+    if not count:
+        raise ConfigError(
+            "expected scores of classes (B, C) or of pixels (B, S, h, w), but the module gives neither; "
+            "add a classifier with scores='classifier' and class_names"
+        )
+    return tuple(f"class {index}" for index in range(count))
+
+
+def _source(shapes: ScoreShapes, scores: str) -> Scores:
+    if scores == "classifier":
+        return "classifier"
+    if scores == "auto":
+        return "logits" if shapes.logits else "pooled"
+    if not (shapes.logits if scores == "logits" else shapes.masks):
+        kind = "class scores (B, C)" if scores == "logits" else "mask scores (B, S, h, w)"
+        raise ConfigError(f"expected {kind} for scores='{scores}', but the module gives none; choose another source")
+    return "logits" if scores == "logits" else "pooled"
+
+
+def _parts(module: nn.Module, run: DryRun, layer: Layer, source: Scores) -> Parts:
+    parts = split(module, run, layer.name, "segmenter" if run.shapes.masks else "classifier")
+    if source == "classifier":
+        parts["classifier"] = ([], [])  # the module's own class scores are nobody's
+    return parts
+
+
+def _say(module: nn.Module, layer: Layer, run: DryRun) -> None:
+    logger.info(
+        "attention of %s is read from layer '%s': %d channels on %dx%d cells for images of %dx%d",
+        type(module).__name__,
+        layer.name,
+        layer.channels,
+        *reversed(layer.grid),
+        *reversed(run.size),
+    )

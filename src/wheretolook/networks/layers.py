@@ -1,0 +1,276 @@
+"""Find the layer of any network where attention is read: one dry run with hooks, then the gradient of its scores."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from wheretolook.errors import ConfigError, nearest
+from wheretolook.networks.forms import GridForm, Size, form_of
+from wheretolook.networks.modes import untouched
+from wheretolook.networks.outputs import ScoreShapes, score_shapes, tensors_in
+from wheretolook.records import Part, side_lengths
+
+
+class Call(NamedTuple):
+    """One run of one module in the dry run."""
+
+    name: str
+    module: nn.Module
+    output: Tensor | None  # the first tensor of its output
+    form: GridForm | None  # how that tensor holds a grid
+
+
+class DryRun(NamedTuple):
+    """What one forward showed.
+
+    Attributes:
+        calls: every run of every module, in the order in which they ended.
+        shapes: of the module's own scores.
+        gradients: of a mixture of its own class scores with respect to each call's output; None where they need it not.
+        mask_gradients: the same for its mask scores.
+        size: height and width of the images.
+    """
+
+    calls: list[Call]
+    shapes: ScoreShapes
+    gradients: list[Tensor | None]
+    mask_gradients: list[Tensor | None]
+    size: Size
+
+
+class Layer(NamedTuple):
+    """Where attention is read.
+
+    Attributes:
+        name: of the module within the network.
+        form: how its output holds a grid of cells.
+        channels: of that grid.
+        grid: height and width in the dry run.
+    """
+
+    name: str
+    form: GridForm
+    channels: int
+    grid: Size
+
+
+Parts = dict[Part, tuple[list[str], list[str]]]  # names of modules, and of parameters that no such module holds
+
+
+def dry_run(
+    module: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    classes: int | None,
+    *,
+    compiled: bool = False,
+) -> DryRun:
+    """Run the module once with hooks on everything, and leave it as it was.
+
+    Args:
+        module: any network that takes a batch of images.
+        images: two or more, so that the batch is told from other axes.
+        classes: how many foreground classes there are; None where the module's scores tell.
+        compiled: parts of the module are compiled, and must run as they are written here.
+
+    Raises:
+        ConfigError: the module does not run on such images.
+    """
+    calls: list[Call] = []
+    size, batch = side_lengths(images), len(images)
+    seen: list[Size] = []
+
+    def ended(name: str, called: nn.Module, result: Any) -> None:
+        output = next(tensors_in(result), None)
+        form = None
+        if output is not None and output.shape[:1] == (batch,) and output.is_floating_point():
+            form = form_of(output, size, seen, called)
+        if form is not None and output is not None and form.layout != "tokens":
+            seen.append(side_lengths(form.grid(output, size)))
+        calls.append(Call(name, called, output, form))
+
+    handles: list[RemovableHandle] = []
+    with untouched(module), torch.inference_mode(False), torch.enable_grad():
+        # a clone wants a gradient, so that frozen parameters need not be touched
+        images = images.clone().requires_grad_()
+        try:
+            for name, child in module.named_modules():
+                handles.append(child.register_forward_hook(_teller(name, ended)))
+            with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+                result = module(images)
+        except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+            raise ConfigError(
+                f"the network failed on a dry run with images of {size[1]}x{size[0]}: {error}; give the `input_size` "
+                "that it takes, or `images` to try it with"
+            ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
+        shapes = score_shapes(result, batch, classes)
+        scores = shapes.find(result, batch)
+        other = None if scores.logits is not None or scores.masks is not None else next(tensors_in(result), None)
+        gradients = _gradients(scores.logits if scores.logits is not None else other, calls)
+        return DryRun(calls, shapes, gradients, _gradients(scores.masks, calls), size)
+
+
+def _teller(name: str, ended: Any) -> Any:
+    def hook(module: nn.Module, _inputs: Any, result: Any) -> None:
+        ended(name, module, result)
+
+    return hook
+
+
+def _gradients(scores: Tensor | None, calls: list[Call]) -> list[Tensor | None]:
+    outputs = {
+        index: call.output for index, call in enumerate(calls) if call.output is not None and call.output.requires_grad
+    }
+    if scores is None or not scores.requires_grad or not outputs:
+        return [None] * len(calls)
+    # drawn, since a plain sum is constant for a network that ends in a softmax or a normalising layer
+    mixture = torch.randn(scores.shape, generator=torch.Generator().manual_seed(0)).to(scores)
+    found = torch.autograd.grad(scores, list(outputs.values()), mixture, allow_unused=True, retain_graph=True)
+    gradients = dict(zip(outputs, found, strict=True))
+    return [gradients.get(index) for index in range(len(calls))]
+
+
+def find_layer(run: DryRun) -> Layer:
+    """The last module with parameters at the coarsest grid of at least 2x2 whose cells move the scores.
+
+    Not the last module by name: the last block of a network with a class token has a gradient of exactly zero on its
+    cells, a pool has no parameters, and the last layers of a segmenter are its scores themselves. Queries, keys and
+    values are no candidates either: linear layers on tokens are parts of a layer.
+
+    Raises:
+        ConfigError: no layer has a grid, or none moves the scores.
+    """
+    grids = [(index, _layer(run, index)) for index in _candidates(run)]
+    if not grids:
+        raise ConfigError(
+            "no layer of the network gives a grid of at least 2x2 cells; give images of a larger `input_size`, or name "
+            "a `layer` that does"
+        )
+    moving = [layer for index, layer in grids if _moves(run, index)]
+    if not moving:
+        raise ConfigError(
+            "the class scores do not depend on any layer's cells, as in a network whose last layer starts at zero; "
+            f"name the `layer`, such as '{grids[-1][1].name}', or train the last layer first"
+        )
+    coarsest = min(layer.grid[0] * layer.grid[1] for layer in moving)
+    return [layer for layer in moving if layer.grid[0] * layer.grid[1] == coarsest][-1]
+
+
+def _candidates(run: DryRun) -> Iterator[int]:
+    names = [call.name for call in run.calls]
+    scoring = tuple(f"{call.name}." for call in run.calls if call.name and _is_score(run, call))
+    linear = {id(call.output) for call in run.calls if isinstance(call.module, nn.Linear)}
+    for index, call in enumerate(run.calls):
+        if (
+            call.form is not None
+            and call.name
+            and min(_layer(run, index).grid) >= 2
+            and names.count(call.name) == 1
+            and not f"{call.name}.".startswith(scoring or "\0")
+            and not (call.form.layout == "tokens" and id(call.output) in linear)
+            and next(call.module.parameters(), None) is not None
+        ):
+            yield index
+
+
+def _is_score(run: DryRun, call: Call) -> bool:
+    """Whether a call gives mask scores, if only at a coarser size."""
+    return (
+        bool(run.shapes.masks)
+        and call.output is not None
+        and call.output.ndim == 4
+        and call.output.shape[1] == run.shapes.masks
+    )
+
+
+def _layer(run: DryRun, index: int) -> Layer:
+    call = run.calls[index]
+    assert call.form is not None and call.output is not None
+    features = call.form.grid(call.output, run.size)
+    return Layer(call.name, call.form, features.shape[1], side_lengths(features))
+
+
+def _moves(run: DryRun, index: int) -> bool:
+    form = run.calls[index].form
+    gradients = (run.gradients[index], run.mask_gradients[index])
+    return form is not None and any(
+        gradient is not None and bool(form.grid(gradient, run.size).any()) for gradient in gradients
+    )
+
+
+def named_layer(run: DryRun, module: nn.Module, name: str) -> Layer:
+    """The layer of that name.
+
+    Raises:
+        ConfigError: there is none, it does not run or runs more than once, or its output is no grid.
+    """
+    known = [known for known, _ in module.named_modules() if known]
+    if name not in known:
+        raise ConfigError(f"expected the name of a layer, got '{name}'{nearest(name, known)}")
+    indices = [index for index, call in enumerate(run.calls) if call.name == name]
+    if not indices:
+        raise ConfigError(f"expected a layer that runs, but '{name}' does not; name another layer")
+    if len(indices) > 1:
+        raise ConfigError(runs_twice(name))
+    call = run.calls[indices[0]]
+    if call.form is None:
+        shape = "nothing" if call.output is None else f"shape {tuple(call.output.shape)}"
+        raise ConfigError(f"expected a layer whose output is a grid of cells, but '{name}' gives {shape}; name another")
+    return _layer(run, indices[0])
+
+
+def runs_twice(name: str) -> str:
+    """What to say of a layer that has no single output."""
+    return f"layer '{name}' runs more than once in one forward, so its attention is not one map; name another layer"
+
+
+def split(module: nn.Module, run: DryRun, layer: str, heads: Part) -> Parts:
+    """Which part of the network everything belongs to: what has run when the layer ends is the trunk.
+
+    Args:
+        module: the network.
+        run: its dry run.
+        layer: where attention is read.
+        heads: the part that the rest is; where the network scores both images and pixels, what only its class scores
+            need is `classifier` whatever this says.
+    """
+    ends: dict[str, int] = {}
+    for index, call in enumerate(run.calls):
+        ends.setdefault(call.name, index)
+    parts: Parts = {"trunk": ([], []), "classifier": ([], []), "segmenter": ([], [])}
+    both = bool(run.shapes.logits and run.shapes.masks)
+
+    def part_of(name: str) -> Part:
+        if ends[name] <= ends[layer]:
+            return "trunk"
+        only_classifies = run.mask_gradients[ends[name]] is None and run.gradients[ends[name]] is not None
+        return "classifier" if both and only_classifies else heads
+
+    def parts_within(name: str, child: nn.Module) -> set[Part]:
+        inner = [parts_within(_join(name, key), grandchild) for key, grandchild in child.named_children()]
+        found: set[Part] = set().union(*inner)
+        return found or ({part_of(name)} if name in ends else set())
+
+    def visit(name: str, child: nn.Module) -> None:
+        found = parts_within(name, child)
+        if len(found) <= 1 and name:
+            parts[next(iter(found), heads)][0].append(name)
+            return
+        # what a container holds by itself (class token, positions) is on the way to the layer
+        parts["trunk"][1].extend(_join(name, key) for key, _ in child.named_parameters(recurse=False))
+        for key, grandchild in child.named_children():
+            visit(_join(name, key), grandchild)
+
+    visit("", module)
+    return parts
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key

@@ -1,0 +1,162 @@
+"""Read a layer's grid during one forward, with hooks that live only as long and mind only their own thread."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from wheretolook.errors import ConfigError
+from wheretolook.networks.forms import GridForm
+from wheretolook.networks.layers import runs_twice
+from wheretolook.networks.outputs import replaced, tensors_in
+from wheretolook.records import side_lengths
+
+
+class Reading:
+    """What the hook takes out of one layer in one forward.
+
+    Attributes:
+        features: the grid; part of the graph of everything after it.
+        differentiable: whether a gradient reaches what is before the grid.
+    """
+
+    def __init__(self, name: str, layer: nn.Module, form: GridForm, size: tuple[int, int], leaf: bool) -> None:
+        self.name, self.layer, self.form, self.size, self.leaf = name, layer, form, size, leaf
+        self.differentiable = False
+        self._features: Tensor | None = None
+        self._handed_on: Any = None
+
+    @property
+    def features(self) -> Tensor:
+        """The grid.
+
+        Raises:
+            ConfigError: the layer has not run.
+        """
+        if self._features is None:
+            raise ConfigError(f"layer '{self.name}' did not run in this forward; name a layer that always does")
+        return self._features
+
+    def take(self, result: Any) -> Any:
+        """Take the grid out of the layer's output and hand the very same values on.
+
+        What the network goes on with is made from the grid, so that the grid lies on the way to the scores and
+        `autograd.grad` with respect to it works, for tokens too; and it is a copy, so that layers in place do not spoil
+        the grid. Where the output wants no gradient the grid becomes a leaf, and gradients are on from there.
+        """
+        if self._handed_on is not None and result is self._handed_on:
+            return result  # another thread has put the same hook there
+        if self._features is not None:
+            raise ConfigError(runs_twice(self.name))
+        output = next(tensors_in(result))
+        self.differentiable = torch.is_grad_enabled() and output.requires_grad
+        features = self.form.grid(output, self.size)
+        if self.leaf and not self.differentiable:
+            torch.set_grad_enabled(True)  # until the forward ends: `gradients_as_they_are` puts it back
+            features = features.detach().requires_grad_()
+        self._features = features
+        self._handed_on = replaced(result, output, self.form.rebuilt(features, output))
+        return self._handed_on
+
+
+class _Current(threading.local):
+    reading: Reading | None = None
+
+
+_current = _Current()
+
+
+def _hook(layer: nn.Module, _inputs: Any, result: Any) -> Any:
+    """One for all networks: what `torch.compile` has once seen here stays valid in later calls."""
+    reading = _current.reading
+    return reading.take(result) if reading is not None and reading.layer is layer else None
+
+
+@cache
+def _hook_between_graphs() -> Callable[..., Any]:
+    hook: Callable[..., Any] = torch.compiler.disable(_hook)
+    return hook
+
+
+@contextmanager
+def gradients_as_they_are() -> Iterator[bool]:
+    """Leave inference mode, whose tensors can never join a graph, and keep gradients on or off as they are."""
+    wanted = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(wanted):
+        yield wanted
+
+
+def read_layer(module: nn.Module, name: str, form: GridForm, images: Tensor, *, leaf: bool) -> tuple[Reading, Any]:
+    """Run the module and read the grid of one of its layers.
+
+    Args:
+        module: the network, compiled or not.
+        name: of the layer.
+        form: how the layer's output holds a grid.
+        images: a batch.
+        leaf: whether the grid becomes a leaf where its gradient would be cut off.
+
+    Returns:
+        The reading, and what the module gave.
+
+    Raises:
+        ConfigError: the layer runs more than once.
+    """
+    layer = uncompiled(module).get_submodule(name)
+    compiled = is_compiled(module)
+    reading, outer = Reading(name, layer, form, side_lengths(images), leaf), _current.reading
+    handle = layer.register_forward_hook(_hook_between_graphs() if compiled else _hook)
+    _current.reading = reading
+    try:
+        with _as_written(module, name, compiled):
+            return reading, module(images)
+    finally:
+        _current.reading = outer
+        handle.remove()
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that `torch.compile` was given, whose names are the user's."""
+    original: nn.Module = getattr(module, "_orig_mod", module)
+    return original
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether the module or a part of it is compiled."""
+    return any(
+        "_orig_mod" in part._modules or getattr(part, "_compiled_call_impl", None) is not None
+        for part in module.modules()
+    )
+
+
+def _as_written(module: nn.Module, layer: str, compiled: bool) -> AbstractContextManager[object]:
+    """Have a module do the same operations with gradients on and off, and in a graph of its own where compiled.
+
+    torch's attention layer takes a shorter way of other rounding where no gradient is wanted, and compiled code does
+    not look whether hooks have come or gone. Both mind a mode for torch's functions, which belongs to the thread.
+    """
+    attends = any(isinstance(part, nn.MultiheadAttention | nn.TransformerEncoderLayer) for part in module.modules())
+    with ExitStack() as stack:
+        if compiled:
+            stack.enter_context(torch._dynamo.config.patch(skip_nnmodule_hook_guards=False))
+        if compiled or attends:
+            stack.enter_context(_plain_functions(layer)())
+        return stack.pop_all()
+
+
+@cache
+def _plain_functions(layer: str) -> type[TorchFunctionMode]:
+    class PlainFunctions(TorchFunctionMode):
+        """Changes nothing; a class for each layer, since compiled code tells the modes apart by their class."""
+
+        read = layer
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    return PlainFunctions

@@ -1,0 +1,178 @@
+"""The networks that must work, small: few classes, small images, random weights; each is made once."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import wheretolook  # first: makes torchvision importable beside a torch that it was not built for
+from wheretolook.networks.guide import GuidedModule
+
+CLASSES = 3
+NAMES = ("cat", "dog", "boat")
+
+
+class Entry(NamedTuple):
+    """One network: how it is made, its images, how it is guided, and where its attention is to be found."""
+
+    make: Callable[[], nn.Module]
+    layer: str  # that `guide` finds by itself
+    size: tuple[int, int] = (64, 64)
+    options: Mapping[str, Any] = MappingProxyType({})  # of `guide`
+    prefix: int = 0  # tokens before those of the grid
+    layout: str = "channels_first"
+    segments: bool = False
+
+
+def torchvision(name: str, **arguments: Any) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        from torchvision import models
+
+        return models.get_model(name, weights=None, num_classes=CLASSES, **arguments)
+
+    return make
+
+
+def torchvision_segmenter(name: str) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        from torchvision import models
+
+        return models.get_model(name, weights=None, weights_backbone=None, num_classes=1 + CLASSES)
+
+    return make
+
+
+def vision_transformer() -> nn.Module:
+    """Torchvision's, small; its head starts at zero, so it is drawn as training would have moved it."""
+    from torchvision.models import VisionTransformer
+
+    network = VisionTransformer(
+        image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=CLASSES
+    )
+    nn.init.normal_(network.heads.head.weight)
+    return network
+
+
+def timm(name: str, **arguments: Any) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        import timm
+
+        return timm.create_model(name, pretrained=False, num_classes=CLASSES, **arguments)
+
+    return make
+
+
+def smp(name: str) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        import segmentation_models_pytorch
+
+        return getattr(segmentation_models_pytorch, name)("resnet18", encoder_weights=None, classes=1 + CLASSES)
+
+    return make
+
+
+def segformer() -> nn.Module:
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    config = SegformerConfig(
+        depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 24, 32], decoder_hidden_size=16, num_labels=1 + CLASSES
+    )
+    return SegformerForSemanticSegmentation(config)
+
+
+def huggingface_vit() -> nn.Module:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        image_size=64,
+        patch_size=16,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        num_labels=CLASSES,
+    )
+    return ViTForImageClassification(config)
+
+
+class TwoOutputs(nn.Module):
+    """A user's module: features and scores, in a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, 4, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU())
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Any:
+        features = self.features(images)
+        return features, self.head(features.mean(dim=(2, 3)))
+
+
+class DictOutput(TwoOutputs):
+    """A user's module: everything in a dict."""
+
+    def forward(self, images: Tensor) -> Any:
+        features, scores = super().forward(images)
+        return {"embedding": features.mean(dim=(2, 3)), "scores": scores}
+
+
+small_vit = {"img_size": 64, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2}
+
+ZOO: dict[str, Entry] = {
+    "resnet18": Entry(torchvision("resnet18"), "layer4"),
+    "vgg11": Entry(torchvision("vgg11"), "features"),
+    "convnext_tiny": Entry(torchvision("convnext_tiny"), "features"),
+    "mobilenet_v3_small": Entry(torchvision("mobilenet_v3_small"), "features"),
+    "densenet121": Entry(torchvision("densenet121"), "features"),
+    "swin_t": Entry(torchvision("swin_t"), "norm", layout="channels_last"),
+    "vit_b_16": Entry(vision_transformer, "encoder.layers.encoder_layer_1.ln_1", prefix=1, layout="tokens"),
+    "fcn_resnet50": Entry(torchvision_segmenter("fcn_resnet50"), "backbone", segments=True),
+    "deeplabv3_mobilenet_v3_large": Entry(
+        torchvision_segmenter("deeplabv3_mobilenet_v3_large"), "backbone", segments=True
+    ),
+    "efficientnet_b0": Entry(timm("efficientnet_b0"), "bn2"),
+    "convnext_atto": Entry(timm("convnext_atto"), "stages"),
+    "vit_small": Entry(timm("vit_small_patch16_224", **small_vit), "blocks.1.norm1", prefix=1, layout="tokens"),
+    "vit_average": Entry(
+        timm("vit_small_patch16_224", global_pool="avg", class_token=False, **small_vit), "blocks", layout="tokens"
+    ),
+    "deit3": Entry(timm("deit3_small_patch16_224", **small_vit), "blocks.1.norm1", prefix=1, layout="tokens"),
+    "eva02": Entry(
+        timm("eva02_tiny_patch14_224", **{**small_vit, "patch_size": 16}), "blocks.1", prefix=1, layout="tokens"
+    ),
+    "swin_tiny": Entry(
+        timm("swin_tiny_patch4_window7_224", img_size=64, depths=(1, 1, 1, 1)), "norm", layout="channels_last"
+    ),
+    "dinov2_registers": Entry(
+        timm("vit_small_patch14_reg4_dinov2", **small_vit), "blocks.1.norm1", prefix=5, layout="tokens"
+    ),
+    "unet": Entry(smp("Unet"), "encoder.layer4", segments=True),
+    "fpn": Entry(smp("FPN"), "decoder.seg_blocks.0.block.0.block", segments=True),
+    "segformer": Entry(segformer, "segformer", segments=True),
+    "huggingface_vit": Entry(huggingface_vit, "vit.layers.1.layernorm_before", prefix=1, layout="tokens"),
+    "two_outputs": Entry(TwoOutputs, "features"),
+    "dict_output": Entry(DictOutput, "features", options={"class_names": NAMES}),
+    "not_square": Entry(torchvision("resnet18"), "layer4", size=(64, 96)),
+}
+
+
+@lru_cache
+def network(name: str) -> nn.Module:
+    """The bare module, in evaluation mode."""
+    torch.manual_seed(1)
+    return ZOO[name].make().eval()
+
+
+@lru_cache
+def guided(name: str) -> GuidedModule:
+    """The same module, guided."""
+    entry = ZOO[name]
+    return wheretolook.guide(network(name), input_size=entry.size, **entry.options)
+
+
+def images(name: str, count: int = 2) -> Tensor:
+    """Noise of the size that the network takes."""
+    return torch.randn(count, 3, *ZOO[name].size, generator=torch.Generator().manual_seed(2))
