@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -137,8 +138,8 @@ def is_compiled(module: nn.Module) -> bool:
 def _as_written(module: nn.Module, layer: str, compiled: bool) -> AbstractContextManager[object]:
     """Have a module do the same operations with gradients on and off, and in a graph of its own where compiled.
 
-    torch's attention layer takes a shorter way of other rounding where no gradient is wanted, and compiled code does
-    not look whether hooks have come or gone. Both mind a mode for torch's functions, which belongs to the thread.
+    torch's own attention layer takes a shorter way, of other rounding, where no gradient is wanted, and compiled code
+    does not look whether hooks have come or gone. Both mind a mode for torch's functions, which belongs to the thread.
     """
     attends = any(isinstance(part, nn.MultiheadAttention | nn.TransformerEncoderLayer) for part in module.modules())
     with ExitStack() as stack:
@@ -152,11 +153,28 @@ def _as_written(module: nn.Module, layer: str, compiled: bool) -> AbstractContex
 @cache
 def _plain_functions(layer: str) -> type[TorchFunctionMode]:
     class PlainFunctions(TorchFunctionMode):
-        """Changes nothing; a class for each layer, since compiled code tells the modes apart by their class."""
+        """A class for each layer, since compiled code tells the modes apart by their class."""
 
         read = layer
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is F.multi_head_attention_forward and not torch.compiler.is_compiling():
+                return _attention_as_trained(args, kwargs or {})
             return func(*args, **(kwargs or {}))
 
     return PlainFunctions
+
+
+def _attention_as_trained(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Torch's own attention with weights that want a gradient: matrix products round otherwise where they do not."""
+    given = (*args, *kwargs.values())
+    wanted = torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in given)
+
+    def wanting(value: Any) -> Any:
+        frozen = isinstance(value, nn.Parameter) and not value.requires_grad
+        return value.detach().requires_grad_() if frozen else value
+
+    with torch.set_grad_enabled(wanted):
+        return F.multi_head_attention_forward(
+            *map(wanting, args), **{name: wanting(value) for name, value in kwargs.items()}
+        )
