@@ -73,10 +73,10 @@ class Evaluator(nn.Module):
         annotated = (batch.targets == 1).any(dim=2).any(dim=1)
         pairs, targets = batch.pairs[annotated], batch.targets[annotated]
         target, valid = targets == 1, targets != VOID
-        maps = upsampled(pair_maps(output, pairs).float(), side_lengths(batch.masks))
+        maps = upsampled(pair_maps(output, pairs).float(), side_lengths(batch.masks), cells=output.cells)
         for metric in (self.attention, self.means):
             metric.update(maps, target, valid)
-        self.ceiling.update(grid_ceiling(target, side_lengths(output.features)), target, valid)
+        self.ceiling.update(grid_ceiling(target, side_lengths(output.features), output.cells), target, valid)
 
     def compute(self) -> Figures:
         """All figures by name: shares of 1, NaN where nothing was there to measure; lists are of the classes."""

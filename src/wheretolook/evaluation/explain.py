@@ -27,7 +27,8 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explan
         shown = (batch.targets == 1).any(dim=2).any(dim=1)
         pairs, targets = batch.pairs[shown], batch.targets[shown]
         target, valid = targets == 1, targets != VOID
-        maps = upsampled(pair_maps(output, pairs.to(device)), side_lengths(batch.masks)).cpu()
+        maps = pair_maps(output, pairs.to(device))
+        maps = upsampled(maps, side_lengths(batch.masks), cells=output.cells).cpu()
         energies = energy_inside(maps, target, valid).tolist()
         for pair, (image, class_index) in enumerate(pairs.tolist()):
             yield Explanation(

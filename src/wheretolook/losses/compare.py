@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wheretolook.attention.maps import image_maps, normalised
+from wheretolook.cells import averaged
 from wheretolook.losses.reduce import average_images, average_pairs
 from wheretolook.losses.step import Step
 from wheretolook.options.objective import Normalising, Resolution, Upsampling
-from wheretolook.records import VOID, side_lengths
+from wheretolook.records import VOID, Cells, side_lengths
 
 PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # attention, target and valid: one value a pair
 
@@ -30,29 +30,43 @@ def average_over_annotated(
         normalising: of the maps.
         upsampling: of the maps, where they are compared at the image's resolution.
     """
+    cells = step.output.cells
     shown = (step.targets == 1).any(dim=2).any(dim=1)
     maps, pairs, targets = step.maps[shown], step.pairs[shown], step.targets[shown]
     cover, valid = (targets == 1).to(maps.dtype), targets != VOID
     if resolution == "features":
-        cover, valid = at_resolution(cover, valid, side_lengths(maps))
+        cover, valid = at_resolution(cover, valid, side_lengths(maps), cells)
         attention = normalised(maps, normalising)
     else:
-        attention = image_maps(maps, side_lengths(targets), upsampling=upsampling, normalising=normalising)
+        size = side_lengths(targets)
+        attention = image_maps(maps, size, upsampling=upsampling, normalising=normalising, cells=cells)
     batch = len(step.images)
     counted = pairs[:, 0].bincount(minlength=batch) > 0
     return average_images(average_pairs(loss(attention, cover, valid), pairs, batch), counted)
 
 
 def at_resolution(
-    target: Float[Tensor, "pairs height width"], valid: Bool[Tensor, "pairs height width"], size: tuple[int, int]
+    target: Float[Tensor, "pairs height width"],
+    valid: Bool[Tensor, "pairs height width"],
+    grid: tuple[int, int],
+    cells: Cells | None = None,
 ) -> tuple[Float[Tensor, "pairs h w"], Bool[Tensor, "pairs h w"]]:
     """Average a target onto a coarser grid; a cell's target is the object's share of its valid pixels.
+
+    Args:
+        target: 1 on the object, 0 elsewhere.
+        valid: False where the annotation says nothing.
+        grid: height and width of the grid.
+        cells: where its cells lie; None for an even division of the image.
+
+    Returns:
+        The shares, and which cells have a valid pixel.
 
     Example:
         >>> target = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
         >>> at_resolution(target, target >= 0, (1, 1))[0]
         tensor([[[0.7500]]])
     """
-    weight = F.adaptive_avg_pool2d(valid.to(target.dtype), size)
-    covered = F.adaptive_avg_pool2d(target * valid, size)
+    weight = averaged(valid.to(target.dtype), grid, cells)
+    covered = averaged(target * valid, grid, cells)
     return covered / torch.where(weight > 0, weight, 1.0), weight > 0

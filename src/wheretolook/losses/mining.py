@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wheretolook.attention.maps import image_maps
+from wheretolook.attention.maps import image_maps, normalised
 from wheretolook.losses.reduce import pair_shares
 from wheretolook.losses.step import Step
 from wheretolook.networks.modes import evaluation_mode
@@ -150,12 +150,19 @@ class _SumInChunks(torch.autograd.Function):
         return (None, None, None, masks, None, None, *weights)
 
 
-def soft_masks(step: Step, options: MiningOptions, size: tuple[int, int]) -> Float[Tensor, "pairs height width"]:
-    """What is erased of each pair's image, of that size (height, width).
+def soft_masks(
+    step: Step, options: MiningOptions, size: tuple[int, int] | None = None
+) -> Float[Tensor, "pairs height width"]:
+    """What is erased of each pair's image, of that size (height, width); at feature resolution without a size.
 
     Source: arXiv:1802.10171 eq. 4.
     """
-    attention = image_maps(step.maps, size, upsampling=options.upsampling, normalising=options.normalising)
+    if size is None:
+        attention = normalised(step.maps, options.normalising)
+    else:
+        attention = image_maps(
+            step.maps, size, upsampling=options.upsampling, normalising=options.normalising, cells=step.output.cells
+        )
     return soft_mask(attention, options.threshold, options.slope)
 
 

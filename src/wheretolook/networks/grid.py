@@ -36,8 +36,8 @@ RESIZINGS = {
     aten._adaptive_avg_pool2d,
     aten.adaptive_max_pool2d,
 }
-DRAWS = 3  # images of noise, each with signs of its own, that an inner cell's gradient is taken for
-SNAPPING = 0.08  # of a stride: how far from the slope that is measured the network's own may lie
+DRAWS = 3  # images of noise, each with weights of its own, that an inner cell's gradient is taken for
+SNAPPING = 0.05  # of a stride: how far from what is measured a likely stride or an even division may lie
 TOLERANCE = 0.25  # of a stride: how far from what is measured an answer may lie
 
 
@@ -106,7 +106,8 @@ class CellFinder:
             _nearest(
                 None if energies is None else [energy.sum(dim=1 - axis) for energy in energies],
                 [cell[axis] for cell in inner],
-                [*trace.lines(axis, grid), (even.stride[axis], even.offset[axis])],
+                trace.lines(axis, grid),
+                (even.stride[axis], even.offset[axis]),
             )
             for axis in (0, 1)
         )
@@ -121,9 +122,9 @@ class CellFinder:
             features = self._features(noise)
             if not features.requires_grad:
                 return None
-            signs = torch.randn(features.shape[1], generator=generator).sign().to(features)
+            weights = torch.randn(features.shape[1], generator=generator).to(features)
             for energy, (row, column) in zip(energies, inner, strict=True):
-                score = (features[0, :, row, column] * signs).sum()
+                score = (features[0, :, row, column] * weights).sum()
                 (gradient,) = torch.autograd.grad(score, noise, retain_graph=True)
                 squared = gradient[0].double().square().sum(dim=0).cpu()
                 energy += squared / squared.sum().clamp(min=torch.finfo(torch.float64).tiny)
@@ -287,26 +288,28 @@ def _inner_cells(grid: Grid) -> list[Grid]:
     return sorted({(int(height * down), int(width * across)) for down, across in shares})
 
 
-def _nearest(profiles: Sequence[Tensor] | None, cells: Sequence[int], answers: Sequence[Line]) -> Line:
+def _nearest(profiles: Sequence[Tensor] | None, cells: Sequence[int], answers: Sequence[Line], even: Line) -> Line:
     """The answer that lies nearest to the centres of the cells' energy along one side of the image.
 
-    Where none comes near, a line through those centres.
+    Where none comes near: an even division of the image if that is what was measured, or a line through those centres.
 
     Args:
-        profiles: each cell's energy along that side; None where none was to be had, which leaves the first answer.
+        profiles: each cell's energy along that side; None where none was to be had, which leaves the last answer.
         cells: which cells those are.
-        answers: the last of them divides the image evenly.
+        answers: what the layers seen would give.
+        even: an even division of the image.
     """
     if profiles is None:
-        return answers[0]
-    stride = answers[-1][0]
-    centres = [_centre(profile, stride) for profile in profiles]
+        return answers[-1] if answers else even
+    centres = [_centre(profile, even[0]) for profile in profiles]
 
     def distance(line: Line) -> float:
         return sum(abs(line[1] + line[0] * cell - at) for cell, at in zip(cells, centres, strict=True)) / len(cells)
 
-    best = min(answers, key=distance)
-    return best if distance(best) <= TOLERANCE * stride else _fitted(cells, centres, stride)
+    best = min(answers, key=distance, default=even)
+    if best is not even and distance(best) <= TOLERANCE * even[0]:
+        return best
+    return even if distance(even) <= SNAPPING * even[0] else _fitted(cells, centres, even[0])
 
 
 def _fitted(cells: Sequence[int], centres: Sequence[float], even: float) -> Line:
@@ -320,11 +323,11 @@ def _fitted(cells: Sequence[int], centres: Sequence[float], even: float) -> Line
 
 
 def _centre(profile: Float[Tensor, " pixels"], stride: float) -> float:
-    """The centre of the densest stretch of two strides: global attention puts some energy everywhere."""
+    """The centre of the densest stretch of four strides: global attention puts some energy everywhere."""
     pixels = torch.arange(len(profile), dtype=torch.float64)
-    near = (pixels[:, None] - pixels).abs() <= stride
+    near = (pixels[:, None] - pixels).abs() <= 2 * stride
     at = float((near * profile).sum(dim=1).argmax())
     for _ in range(20):
-        inside = profile * ((pixels - at).abs() <= stride)
+        inside = profile * ((pixels - at).abs() <= 2 * stride)
         at = float((inside * pixels).sum() / inside.sum())
     return at

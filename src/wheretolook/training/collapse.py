@@ -7,7 +7,6 @@ import torch
 from wheretolook.losses.mining import soft_masks
 from wheretolook.losses.step import Step
 from wheretolook.options.objective import ObjectiveOptions
-from wheretolook.records import side_lengths
 
 log = logging.getLogger("wheretolook")
 
@@ -58,7 +57,7 @@ def coverage(step: Step, objective: ObjectiveOptions) -> float | None:
     """Share of the positions that the soft masks erase by more than half; None where nothing is mined."""
     if not objective.mining.weight or not len(step.pairs):
         return None
-    return float((soft_masks(step, objective.mining, side_lengths(step.maps)) > 0.5).float().mean())
+    return float((soft_masks(step, objective.mining) > 0.5).float().mean())
 
 
 @torch.no_grad()
