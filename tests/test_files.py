@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wheretolook.errors import DataError
-from wheretolook.files import replacing, write_json, write_text
+from wheretolook.errors import ConfigError, DataError
+from wheretolook.files import replacing, require_writable, user_path, write_json, write_text
 
 
 @contextmanager
@@ -71,3 +71,23 @@ def test_json_is_valid_where_figures_are_not(tmp_path: Path) -> None:
 
     read = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     assert read == {"mean_iu": None, "classes": ["boat", "vélo"], "iu": [0.5, None], "images": 3}
+
+
+def test_a_folder_is_tried_before_the_work_and_left_as_it_was(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "there").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for folder in (tmp_path, tmp_path / "there", tmp_path / "new/deep"):
+        require_writable(folder)
+        assert sorted(tmp_path.rglob("*")) == before
+    for folder in (tmp_path / "file", tmp_path / "file/deep"):
+        with pytest.raises(DataError, match=f"cannot write {folder}: .*; choose another folder"):
+            require_writable(folder)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_home_is_spelled_as_everywhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [str(user_path(text)) for text in ("~/x", "~", "a/~", "/x")] == ["/home/me/x", "/home/me", "a/~", "/x"]
+    with pytest.raises(ConfigError, match="expected a path, got ~nobody-here/x"):
+        user_path("~nobody-here/x")

@@ -97,7 +97,7 @@ def test_the_reader_of_imports_sees_them():
     assert (
         "wheretolook.cli.commands" in GRAPH["wheretolook.cli.main"]
     )  # inside a function, by `from wheretolook import`
-    assert "wheretolook.training.stage" in GRAPH["wheretolook.runs.runs"]
+    assert "wheretolook.training.stage" in GRAPH["wheretolook.runs.trainer"]
     assert "wheretolook.data" in GRAPH["wheretolook.cli.commands"]
     assert "torch" in set(imports("wheretolook.cli.commands", at_once=True))
     assert "wheretolook.cli.commands" not in set(imports("wheretolook.cli.main", at_once=True))

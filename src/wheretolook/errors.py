@@ -51,8 +51,11 @@ def reason(error: OSError) -> str:
     Example:
         >>> reason(FileNotFoundError(2, "No such file or directory", "x"))
         'no such file or directory'
+        >>> reason(OSError("image file is truncated"))
+        'image file is truncated'
     """
-    return (error.strerror or os.strerror(error.errno or 0) or type(error).__name__).lower()
+    numbered = os.strerror(error.errno) if error.errno else ""
+    return (error.strerror or numbered or " ".join(str(error).split()) or type(error).__name__).lower()
 
 
 def unwritable(path: object, error: OSError) -> DataError:

@@ -4,10 +4,11 @@ import json
 import math
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from wheretolook.errors import DataError, reason, unwritable
+from wheretolook.errors import ConfigError, DataError, reason, unwritable
 
 
 @contextmanager
@@ -43,6 +44,56 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Every `OSError` in the block is reported as a failure to write `path`.
+
+    Raises:
+        DataError: `path` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Make sure that files can be written into a folder, before the work whose results they hold.
+
+    Args:
+        folder: where; it may be missing, and is afterwards as it was.
+
+    Raises:
+        DataError: it cannot be made or written.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(dir=folder):
+                pass
+    finally:
+        for made in missing:
+            with suppress(OSError):  # it was never made
+                made.rmdir()
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a user writes it, in an option or in a file of options: `~` is the home folder.
+
+    Raises:
+        ConfigError: there is no such user.
+
+    Example:
+        >>> user_path("~/runs") == Path.home() / "runs", user_path("runs")
+        (True, PosixPath('runs'))
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"expected a path, got {text}, and there is no such user's folder") from error
 
 
 def write_text(path: Path, text: str) -> None:

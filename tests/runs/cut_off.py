@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.data.loading import ImageData
-from wheretolook.runs import runs
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.runs import trainer
 from wheretolook.training.stage import Stage
 
 from ..training.made import CPU, budget, changed, scene_network, scenes
@@ -39,11 +39,13 @@ def cut_at(owner: object, name: str, call: int) -> None:
 
 
 def train(out: Path, cut: tuple[str, int] | None) -> None:
-    stage = Stage.guidance(scene_network(), BUDGET, changed(ObjectiveOptions(), {"squared.weight": 2.0, "classes_per_image": 1}))
+    stage = Stage.guidance(
+        scene_network(), BUDGET, changed(ObjectiveOptions(), {"squared.weight": 2.0, "classes_per_image": 1})
+    )
     if cut is not None:
-        cut_at(stage if cut[0].endswith("step") else runs, *cut)
+        cut_at(stage if cut[0].endswith("step") else trainer, *cut)
     data = ImageData(scenes(), steps=BUDGET.steps, accumulate=BUDGET.accumulate, seed=BUDGET.seed)
-    runs.run_stage(stage, data, out, hardware=CPU, resume=out.exists())
+    trainer.run_stage(stage, data, out, hardware=CPU, resume=out.exists())
 
 
 def in_a_process(out: Path, cut: tuple[str, int] | None) -> int:

@@ -14,21 +14,20 @@ import pytest
 import torch
 from torch import distributed
 
-from wheretolook.options.objective import ObjectiveOptions
-from wheretolook.options.training import HardwareOptions, TrainingOptions
 from wheretolook.data.loading import ImageData
 from wheretolook.errors import ConfigError, DataError, TrainingError, WeightsError
 from wheretolook.networks.fcn.network import FCN
 from wheretolook.networks.files import load_network, save_network
+from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import HardwareOptions, TrainingOptions
 from wheretolook.records import Batch, Sample
-from wheretolook.training.stage import Stage
-from wheretolook.runs.runs import is_finished, run_stage, settle
+from wheretolook.runs.folder import is_finished
+from wheretolook.runs.trainer import run_stage
 from wheretolook.training.stage import Stage
 
-from .cut_off import CUTS
-from ..training.made import CPU, budget
+from ..training.made import CPU, Altered, budget, scene_network, scenes
 from ..training.made import changed as changed_objective
-from ..training.made import scene_network, scenes
+from .cut_off import CUTS
 
 ROOT = Path(__file__).parents[2]
 GUIDED = changed_objective(ObjectiveOptions(), {"squared.weight": 1.0})
@@ -133,10 +132,10 @@ def test_a_run_leaves_its_network_its_history_and_its_record(tmp_path: Path):
             accuracy, mean_iu, *_, attention_iou, score = (float(value) for value in row[6:])
             assert score == pytest.approx((mean_iu + attention_iou) / 2)
             assert accuracy >= mean_iu > 0
-    told = json.loads((out / "run.json").read_text())
-    assert (told["trains"], told["budget"]["steps"]) == (["segmenter", "trunk"], 5)
-    assert told["options"] == {"weights": "x"}
-    assert told["versions"]["torch"] == torch.__version__
+    record = json.loads((out / "run.json").read_text())
+    assert (record["trains"], record["budget"]["steps"]) == (["segmenter", "trunk"], 5)
+    assert record["options"] == {"weights": "x"}
+    assert record["versions"]["torch"] == torch.__version__
 
 
 def test_best_is_the_validation_with_the_highest_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -297,7 +296,7 @@ def files_of_at_most(size: int):
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_file(tmp_path: Path):
+def test_a_full_disk_is_said_in_one_line_and_leaves_no_half_file(tmp_path: Path):
     with pytest.raises(DataError, match=f"cannot write {tmp_path}.*; free some space"), files_of_at_most(60_000):
         train(guided(budget(validate_every=1)), tmp_path)
     assert left_in(tmp_path) <= {"history.csv", "tensorboard/hparams.yaml"}
@@ -305,10 +304,78 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_file(tmp_path: Path)
     assert is_finished(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot write .*file/run: not a directory"):
         train(guided(budget()), tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(5, "Input/output error", "photos/a.jpg"), "training stopped: photos/a.jpg: input/output error"),
+        (ConnectionResetError(104, "Connection reset by peer"), "training stopped: connection reset by peer"),
+        (OSError("image file is truncated"), "training stopped: image file is truncated"),
+    ],
+)
+def test_what_the_system_refuses_elsewhere_is_not_blamed_on_the_folder(error: OSError, says: str, tmp_path: Path):
+    """An image that cannot be read, or a socket."""
+
+    class Failing(ImageData):
+        def train_dataloader(self) -> object:
+            raise error
+
+    stage = guided(budget())
+    with pytest.raises(TrainingError) as caught:
+        run_stage(stage, Failing(scenes(), steps=2), tmp_path, hardware=CPU)
+    assert str(caught.value) == says
+
+
+@pytest.mark.parametrize("name", ["history.csv", "tensorboard", "checkpoints"])
+def test_what_cannot_be_written_is_said_to_be_that(name: str, tmp_path: Path):
+    """A file where a folder should be, and the other way round, of everything that a run writes."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / name).mkdir() if name.endswith("csv") else (out / name).touch()
+    with pytest.raises(DataError, match=f"cannot write {out}.*; choose another folder"):
+        train(guided(budget()), out)
+
+
+def test_a_validation_without_a_figure_is_not_the_best(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Images without masks have no mean IU: there is no best network then, and the run says so."""
+
+    class Unmasked(ImageData):
+        def val_dataloader(self) -> Altered:
+            return Altered(super().val_dataloader(), unmasked)
+
+    def unmasked(batch: Batch) -> Batch:
+        return batch._replace(segmented=torch.zeros_like(batch.segmented), masks=torch.full_like(batch.masks, 255))
+
+    training = budget(4, validate_every=1)
+    run_stage(Stage.segmenter(scene_network(), training), Unmasked(scenes(), steps=4), tmp_path / "a", hardware=CPU)
+    assert is_finished(tmp_path / "a")
+    assert not {"best.safetensors", "checkpoints/best.ckpt"} & left_in(tmp_path / "a")
+    assert "no validation gave a figure (mean iu), so there is no best.safetensors" in caplog.text
+    rows = [row.split(",") for row in (tmp_path / "a/history.csv").read_text().splitlines()[1:]]
+    assert sum(row[-1] == "nan" for row in rows) == 4 and "0.0" not in {row[-1] for row in rows}
+    caplog.clear()
+    train(Stage.segmenter(scene_network(), training), tmp_path / "b")
+    assert "best.safetensors" in left_in(tmp_path / "b") and not caplog.text
+
+
+def test_a_validation_without_a_figure_takes_no_best_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scores = iter((float("nan"), 0.3, float("nan"), 0.2))
+    stage = guided(budget(4, validate_every=1))
+    monkeypatch.setattr(stage.evaluator, "compute", lambda: dict.fromkeys(stage.shown, next(scores)))
+    weights = []
+    monkeypatch.setattr(
+        stage,
+        "on_validation_epoch_start",
+        lambda: weights.append(stage.network.trunk.conv3_1.weight.detach().clone()),
+    )
+    train(stage, tmp_path)
+    best = load_network(tmp_path / "best.safetensors").trunk.conv3_1.weight
+    assert [torch.equal(best, moment) for moment in weights] == [False, True, False, False]
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
@@ -334,7 +401,7 @@ PEER = "[/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by 
 @pytest.mark.parametrize(
     "error", [RuntimeError(PEER), distributed.DistBackendError("NCCL error")], ids=["gloo", "nccl"]
 )
-def test_the_end_of_another_process_is_told_in_one_line(
+def test_the_end_of_another_process_is_said_in_one_line(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def fails(_: object) -> None:
@@ -365,25 +432,10 @@ def test_a_precision_that_would_silently_be_another_is_refused(tmp_path: Path):
         (HardwareOptions(accelerator="cpu", strategy="dpd"), "dpd"),
     ],
 )
-def test_hardware_that_is_not_there_is_told(hardware: HardwareOptions, named: str, tmp_path: Path):
+def test_hardware_that_is_not_there_is_said(hardware: HardwareOptions, named: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=f"hardware.*{named}"):
         train(guided(budget()), tmp_path, hardware=hardware)
     assert not left_in(tmp_path)
-
-
-def test_a_run_goes_on_with_the_options_it_was_begun_with(tmp_path: Path):
-    told = {"training": {"steps": 4}, "data": {"crop": (32, 32)}}
-    settle(tmp_path, {"training": {"steps": 9}}, resume=False)
-    settle(tmp_path, told, resume=True)  # the run before left no checkpoint: there is nothing to go on with
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints/last.ckpt").touch()
-    settle(tmp_path, told, resume=True)
-    with pytest.raises(ConfigError, match=r"training\.steps 4, got 5"):
-        settle(tmp_path, {**told, "training": {"steps": 5}}, resume=True)
-    with pytest.raises(ConfigError, match=r"weights_sha256 None, got other"):
-        settle(tmp_path, {**told, "weights_sha256": "other"}, resume=True)
-    settle(tmp_path, {"training": {"steps": 5}}, resume=False)  # refused later, and nothing is overwritten
-    settle(tmp_path, told, resume=True)
 
 
 def test_gradients_are_clipped_in_mixed_precision_too(tmp_path: Path):

@@ -1,6 +1,6 @@
 """Tiny networks, batches and options that the tests of training share with the scripts beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -197,6 +197,19 @@ class ConstantNetwork(GuidedNetwork):
             scores = features.mean(dim=(2, 3)) - self.margin
         masks = torch.stack([(red == value).float() for value in range(1 + count)], dim=1)
         return GuidedOutput(scores, features, masks if segment else None, differentiable=False)
+
+
+class Altered:
+    """A loader whose batches are altered on the way."""
+
+    def __init__(self, batches: Collection[Batch], alter: Callable[[Batch], Batch]) -> None:
+        self.batches, self.alter = batches, alter
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.alter, self.batches)
 
 
 # how the six images of `made_samples` may fall to two processes

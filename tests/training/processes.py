@@ -16,7 +16,7 @@ from wheretolook.evaluation.evaluate import evaluate
 from wheretolook.networks.modes import training_only
 from wheretolook.options.training import HardwareOptions, TrainingOptions
 from wheretolook.records import Batch, collate
-from wheretolook.runs.runs import run_stage
+from wheretolook.runs.trainer import run_stage
 from wheretolook.training.stage import Stage
 
 from .made import (

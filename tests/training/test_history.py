@@ -8,7 +8,7 @@ import pytest
 from wheretolook.data.loading import ImageData
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import Batch
-from wheretolook.runs.runs import run_stage
+from wheretolook.runs.trainer import run_stage
 from wheretolook.training.stage import Stage
 
 from .made import CPU, budget, changed, scene_network, scenes

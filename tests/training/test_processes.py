@@ -14,7 +14,7 @@ from wheretolook.networks.files import load_network
 from wheretolook.options.training import TrainingOptions
 from wheretolook.records import collate
 from wheretolook.report.curves import read_history
-from wheretolook.runs.runs import run_stage
+from wheretolook.runs.trainer import run_stage
 from wheretolook.training.stage import Stage
 
 from .made import (

@@ -13,7 +13,7 @@ from wheretolook.data.loading import ImageData
 from wheretolook.errors import DataError
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
-from wheretolook.runs.runs import run_stage
+from wheretolook.runs.trainer import run_stage
 from wheretolook.training.optimiser import make_optimiser
 from wheretolook.training.stage import Stage
 

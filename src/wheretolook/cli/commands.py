@@ -30,7 +30,15 @@ from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Batch
 from wheretolook.report.curves import loss_curves, read_history, summary_picture
 from wheretolook.report.panels import Comparison, choose, comparison_picture, contact_sheet
 from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
-from wheretolook.runs.runs import HISTORY_FILE, environment, held, is_finished, leads, run_stage, settle
+from wheretolook.runs.folder import (
+    HISTORY_FILE,
+    environment,
+    is_finished,
+    is_main_process,
+    locked,
+    write_or_match_options,
+)
+from wheretolook.runs.trainer import run_stage
 from wheretolook.training.optimiser import check_budget
 from wheretolook.training.stage import Stage
 
@@ -156,7 +164,7 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
                 str(original), str(out / name), True, recipe.data, objective, recipe.gain, recipe.hardware
             )
             runs[name.capitalize()] = train_gain(options)
-    if not leads():
+    if not is_main_process():
         return []
     weights = [str(path) for path in runs.values()]
     report = out / "report"
@@ -232,17 +240,18 @@ def _train(
 ) -> Path:
     out = Path(options.out)
     _require_data(stage, data)
-    if leads():
+    if is_main_process():
         console.print(described(options.data, data))
     curves, record = out / "curves.png", {"options": asdict(options)}
     skipped = is_finished(out) and options.resume
-    with nullcontext() if skipped else held(out):
-        settle(out, _told(options, start), resume=options.resume)
+    with nullcontext() if skipped else locked(out):
+        digest = None if start is None else start.digest()
+        write_or_match_options(out, options, resume=options.resume, weights_sha256=digest)
         if not skipped:
             run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record=record)
-        elif leads():
+        elif is_main_process():
             console.print(f"{out} is finished: skipped")
-    if leads() and not (skipped and curves.exists()):
+    if is_main_process() and not (skipped and curves.exists()):
         loss_curves(read_history(out / HISTORY_FILE), curves, title=title)
         console.print(f"{out} is finished; its losses are drawn in {curves}")
     return out
@@ -254,16 +263,6 @@ def described(config: DataOptions, data: ImageData) -> str:
     names = ", ".join(data.class_names[:6]) + (", ..." if len(data.class_names) > 6 else "")
     counts = f"{len(data.train_set)} images to train on, {len(data.val_set)} to validate on"
     return f"{source}: {counts}; {len(data.class_names)} classes: {names}"
-
-
-def _told(options: TrainSegmenter | TrainClassifier | TrainGain, start: Weights | None) -> dict[str, object]:
-    """What the run's weights depend on: the options, and what is in the file that it starts from."""
-    told, hardware = asdict(options), options.hardware
-    for name in ("out", "resume", "hardware", "weights"):  # what the weights' file is called does not matter
-        del told[name]
-    del told["data"]["workers"]
-    told |= {"processes": hardware.devices * hardware.nodes, "precision": hardware.precision}
-    return told | {"weights_sha256": None if start is None else start.digest()}
 
 
 def _require_data(stage: Stage, data: ImageData) -> None:

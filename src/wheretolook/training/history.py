@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 
-from wheretolook.files import write_text
+from wheretolook.files import write_text, writing
 
 Row = dict[str, int | float]
 
@@ -58,7 +58,7 @@ class History(L.Callback):
             self._append(row)
 
     def _append(self, *rows: Row) -> None:
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns, lineterminator="\n").writerows(rows)
 
     def state_dict(self) -> dict[str, Any]:

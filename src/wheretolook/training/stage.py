@@ -194,11 +194,11 @@ class Stage(L.LightningModule):
             self.evaluator.update(self.network(self.network.preprocessing(batch.images)), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures, and the score that picks the best checkpoint."""
+        """Log the figures, and the score that picks the best checkpoint; NaN where nothing was there to measure."""
         figures = self.evaluator.compute()
         self.evaluator.reset()
         values = {f"val/{name}": torch.tensor(figures[name], dtype=torch.float32) for name in self.shown}
-        values["val/score"] = torch.stack([values[f"val/{name}"] for name in self.score]).nanmean().nan_to_num()
+        values["val/score"] = torch.stack([values[f"val/{name}"] for name in self.score]).nanmean()
         self.log_dict(values)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -1,0 +1,1 @@
+"""A stage in a folder: begun, resumed, checkpointed and recorded."""
