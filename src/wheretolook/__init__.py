@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wheretolook.networks.fcn.network import FCN8s, FCN16s, FCN32s
     from wheretolook.networks.files import load_network, save_network
     from wheretolook.networks.guide import GuidedModule, guide
+    from wheretolook.networks.modes import second_order_attention
     from wheretolook.options.data import DataOptions
     from wheretolook.options.objective import ObjectiveOptions
     from wheretolook.options.training import TrainingOptions
@@ -69,6 +70,7 @@ __all__ = [
     "pair_maps",
     "present_pairs",
     "save_network",
+    "second_order_attention",
     "segmentation_loss",
     "soft_mask",
     "upsampled",
@@ -115,6 +117,7 @@ _HOMES = {
         "GuidedModule",
         "guide",
     ),
+    "networks.modes": ("second_order_attention",),
     "options.data": ("DataOptions",),
     "options.objective": ("ObjectiveOptions",),
     "options.training": ("TrainingOptions",),
