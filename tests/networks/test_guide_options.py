@@ -16,7 +16,7 @@ from wheretolook.errors import ConfigError
 from wheretolook.networks.forms import GridForm, fits, form_of
 from wheretolook.networks.heads import pooled_scores
 from wheretolook.networks.modes import second_order_attention
-from wheretolook.records import TORCHVISION
+from wheretolook.records import TORCHVISION, Cells
 
 from .zoo import NAMES, ZOO, guided, images, network, timm
 
@@ -373,6 +373,18 @@ def test_in_place_layers_behind_do_not_spoil_the_features():
         with torch.set_grad_enabled(gradients):
             assert torch.equal(found(pixels).features, module[0](pixels))
             assert found(pixels).features.min() < 0
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "offset"),
+    [("resnet18", 32.0, 0.0), ("vit_small", 16.0, 7.5), ("convnext_atto", 32.0, 15.5), ("two_outputs", 8.0, 0.0)],
+)
+def test_cells_lie_where_the_strides_put_them(name: str, stride: float, offset: float):
+    """A strided convolution of 3x3 padded by one is centred on its first pixel; patches are on their middle."""
+    for gradients in (torch.enable_grad(), torch.no_grad(), torch.inference_mode()):
+        with gradients:
+            cells = guide(network(name), input_size=64)(images(name)).cells
+        assert cells == Cells((stride, stride), (offset, offset))
 
 
 def test_guide_is_public():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wheretolook.cells import standard_cells
-from wheretolook.networks.modes import evaluation_mode
+from wheretolook.networks.modes import untouched
 from wheretolook.records import Cells, side_lengths
 
 Grid = tuple[int, int]  # height and width
@@ -88,7 +88,7 @@ class CellFinder:
 
     def _watched(self, images: Tensor) -> "_Trace":
         trace = _Trace(side_lengths(images))
-        with unchanged(self.module, images.device), _at_layer(self.layer, lambda _: trace.stop()), torch.no_grad():
+        with unchanged(self.module), _at_layer(self.layer, lambda _: trace.stop()), torch.no_grad():
             try:
                 with trace:
                     self.module(torch.zeros_like(images))
@@ -100,7 +100,7 @@ class CellFinder:
         size = side_lengths(images)
         even = standard_cells(size, grid)
         inner = _inner_cells(grid)
-        with unchanged(self.module, images.device):
+        with unchanged(self.module):
             energies = self._energies(images, inner)
         down, across = (
             _nearest(
@@ -139,10 +139,9 @@ class CellFinder:
 
 
 @contextmanager
-def unchanged(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Run the module in evaluation mode and outside of inference mode; modes and random state are put back."""
-    devices = [device] if device.type == "cuda" else []
-    with evaluation_mode(module), torch.random.fork_rng(devices), torch.inference_mode(False):
+def unchanged(module: nn.Module) -> Iterator[None]:
+    """Run the module in evaluation mode and outside of inference mode; all that it changes is put back."""
+    with torch.inference_mode(False), untouched(module):
         yield
 
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError
 from wheretolook.networks.forms import Size
+from wheretolook.networks.grid import CellFinder
 from wheretolook.networks.heads import PooledClassifier, classify, pooled_scores
 from wheretolook.networks.layers import DryRun, Layer, Parts, dry_run, find_layer, named_layer, split
-from wheretolook.networks.outputs import OwnScores, ScoreShapes, at_image_size
-from wheretolook.networks.reading import Reading, gradients_as_they_are, is_compiled, read_layer, uncompiled
+from wheretolook.networks.outputs import OwnScores, ScoreShapes, at_image_size, tensors_in
+from wheretolook.networks.reading import Reading, as_written, gradients_as_they_are, read_layer, uncompiled
 from wheretolook.networks.trial import own_preprocessing, trial_images
 from wheretolook.records import GuidedNetwork, GuidedOutput, Part, Preprocessing, side_lengths
 
@@ -56,6 +57,8 @@ class GuidedModule(GuidedNetwork):
         self.layer, self.form, self.channels = layer.name, layer.form, layer.channels
         self.shapes, self.scores = shapes, scores
         self.class_names, self.preprocessing, self.input_size = class_names, preprocessing, input_size
+        own = uncompiled(module)
+        self._cells = CellFinder(own, own.get_submodule(layer.name), self._grid_of)
         self._parts, self._source = parts, dict(source or {"network": _class_name(module)})
         self.training = module.training  # not .train(): parts of the module keep their own modes
         if classifier is not None:
@@ -124,7 +127,12 @@ class GuidedModule(GuidedNetwork):
         if masks is not None:
             masks = at_image_size(masks, size)
             masks = masks if wanted else masks.detach()
-        return output._replace(mask_scores=masks)
+        with as_written(self.module):
+            cells = self._cells(images, side_lengths(output.features))
+        return output._replace(mask_scores=masks, cells=cells)
+
+    def _grid_of(self, result: Any, size: Size) -> Tensor:
+        return self.form.grid(next(tensors_in(result)), size)
 
     def _scored(self, reading: Reading, own: OwnScores) -> GuidedOutput:
         if self.classifier is not None:
@@ -211,9 +219,8 @@ def guide(
     """
     names = None if class_names is None else tuple(class_names)
     own = uncompiled(module)
-    run = dry_run(
-        own, trial_images(own, input_size, images), None if names is None else len(names), compiled=is_compiled(module)
-    )
+    with as_written(module):
+        run = dry_run(own, trial_images(own, input_size, images), None if names is None else len(names))
     names = _names(run.shapes, names, background, scores)
     origin = _source(run.shapes, scores)
     found = find_layer(run) if layer is None else named_layer(run, own, layer)

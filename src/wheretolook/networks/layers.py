@@ -1,7 +1,6 @@
 """Find the layer of any network where attention is read: one dry run with hooks, then the gradient of its scores."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -66,8 +65,6 @@ def dry_run(
     module: nn.Module,
     images: Float[Tensor, "batch channels height width"],
     classes: int | None,
-    *,
-    compiled: bool = False,
 ) -> DryRun:
     """Run the module once with hooks on everything, and leave it as it was.
 
@@ -75,7 +72,6 @@ def dry_run(
         module: any network that takes a batch of images.
         images: two or more, so that the batch is told from other axes.
         classes: how many foreground classes there are; None where the module's scores tell.
-        compiled: parts of the module are compiled, and must run as they are written here.
 
     Raises:
         ConfigError: the module does not run on such images.
@@ -94,14 +90,13 @@ def dry_run(
         calls.append(Call(name, called, output, form))
 
     handles: list[RemovableHandle] = []
-    with untouched(module), torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), untouched(module), torch.enable_grad():
         # a clone wants a gradient, so that frozen parameters need not be touched
         images = images.clone().requires_grad_()
         try:
             for name, child in module.named_modules():
                 handles.append(child.register_forward_hook(_teller(name, ended)))
-            with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
-                result = module(images)
+            result = module(images)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
             raise ConfigError(
                 f"the network failed on a dry run with images of {size[1]}x{size[0]}: {error}; give the `input_size` "

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -114,7 +114,7 @@ def read_layer(module: nn.Module, name: str, form: GridForm, images: Tensor, *, 
     handle = layer.register_forward_hook(_hook_between_graphs() if compiled else _hook)
     _current.reading = reading
     try:
-        with _as_written(module, name, compiled):
+        with _same_operations(module, name, compiled):
             return reading, module(images)
     finally:
         _current.reading = outer
@@ -127,6 +127,11 @@ def uncompiled(module: nn.Module) -> nn.Module:
     return original
 
 
+def as_written(module: nn.Module) -> AbstractContextManager[object]:
+    """Run a module, for once, without compiling what is to be compiled."""
+    return torch.compiler.set_stance("force_eager") if is_compiled(module) else nullcontext()
+
+
 def is_compiled(module: nn.Module) -> bool:
     """Whether the module or a part of it is compiled."""
     return any(
@@ -135,7 +140,7 @@ def is_compiled(module: nn.Module) -> bool:
     )
 
 
-def _as_written(module: nn.Module, layer: str, compiled: bool) -> AbstractContextManager[object]:
+def _same_operations(module: nn.Module, layer: str, compiled: bool) -> AbstractContextManager[object]:
     """Have a module do the same operations with gradients on and off, and in a graph of its own where compiled.
 
     torch's own attention layer takes a shorter way, of other rounding, where no gradient is wanted, and compiled code
