@@ -5,6 +5,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wheretolook.data import ImageDataset, open_dataset
+from wheretolook.options.data import DataOptions
+from wheretolook.public import VOC_CLASSES
+
+
+def opened(root: Path, split: str, *, training: bool = False, **options: object) -> ImageDataset:
+    return open_dataset(DataOptions(root=str(root), **options), split, training=training)
+
 
 def write_image(path: Path, height: int = 12, width: int = 16, seed: int = 0) -> np.ndarray:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +44,7 @@ def write_voc(root: Path, names: tuple[str, ...] = ("a", "b", "c"), height: int 
     for index, name in enumerate(names):
         write_image(root / "JPEGImages" / f"{name}.jpg", height, width, index)
         write_mask(root / "SegmentationClass" / f"{name}.png", corner_mask(index + 1, height, width))
+    write_lines(root / "classes.txt", *VOC_CLASSES)
     write_lines(root / "ImageSets/Segmentation/train.txt", *names[:-1])
     write_lines(root / "ImageSets/Segmentation/val.txt", names[-1])
     return root

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wheretolook.data.augment import Window, augment, cut, draw_window, frame, jitter_colours
-from wheretolook.data.images import mask_labels
+from wheretolook.data.masks import mask_labels
 from wheretolook.data.targets import mask_planes
 from wheretolook.options.data import DataOptions
 from wheretolook.records import TORCHVISION, VOID, Sample
@@ -73,7 +73,8 @@ def test_outside_of_the_image_is_void_and_of_the_mean_colour():
 
 
 def cut_and_framed(sample, window, size):
-    return frame(*cut(sample.image, sample.mask, window), window, size)
+    image, planes = frame(*cut(sample.image, sample.mask[None], window), window, size)
+    return image, planes[0]
 
 
 def test_window_over_the_corner_is_filled_on_the_right_sides():
@@ -120,6 +121,7 @@ def test_labels_follow_the_crop():
 
     boxed = sample._replace(mask=sample.mask.clone().clamp(max=1), labels=torch.tensor([1, 0, 0, 0, 1]).bool())
     boxed.mask[:, 20:] = 0
+    boxed = boxed._replace(targets=mask_planes(boxed.mask, boxed.labels))
     both = {augment(boxed._replace(segmented=False), CONFIG, 0, 0, index).labels[0].item() for index in range(30)}
     assert both == {True, False}
     for index in range(10):

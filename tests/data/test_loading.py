@@ -8,7 +8,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from wheretolook.data import open_dataset
-from wheretolook.data.loading import AugmentedImages, ImageData, ImageLoader, TrainingOrder, evaluation_loader
+from wheretolook.data.loading import ImageData, ImageLoader, evaluation_loader
+from wheretolook.data.order import AugmentedImages, TrainingOrder
 from wheretolook.errors import ConfigError, DataError
 from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.records import collate
@@ -210,6 +211,7 @@ def test_bad_file_is_one_line_from_workers_too(tmp_path, workers):
 
 def test_training_images_of_several_sizes_need_a_crop(tmp_path):
     config = DataOptions(root=str(mixed_sizes(tmp_path)), batch_size=4)
+    write_lines(tmp_path / "ImageSets/Segmentation/val.txt", "n10")
     with pytest.raises(
         DataError, match=r"need one size, but n\d+ is 1\dx1\d and n\d+ is .*; set crop, or batch_size 1"
     ):

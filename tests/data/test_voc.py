@@ -9,11 +9,11 @@ from PIL import Image
 from scipy.io import savemat
 
 from wheretolook.data import open_dataset
-from wheretolook.data.voc import VOC_CLASSES, open_voc
 from wheretolook.errors import ConfigError, DataError
 from wheretolook.options.data import DataOptions
+from wheretolook.public import VOC_CLASSES
 
-from .folders_on_disk import corner_mask, write_image, write_lines, write_mask, write_voc
+from .folders_on_disk import corner_mask, opened, write_image, write_lines, write_mask, write_voc
 
 
 def write_sbd(root, names):
@@ -27,7 +27,7 @@ def write_sbd(root, names):
 
 
 def test_samples_hold_what_the_files_hold(tmp_path):
-    data = open_voc(write_voc(tmp_path), "train")
+    data = opened(write_voc(tmp_path), "train")
     assert data.names == ("a", "b")
     assert data.class_names == VOC_CLASSES
     sample = data[1]
@@ -40,47 +40,47 @@ def test_samples_hold_what_the_files_hold(tmp_path):
 def test_split_may_be_a_file_anywhere(tmp_path):
     write_voc(tmp_path / "voc")
     write_lines(tmp_path / "seg11valid.txt", "c", "", "a ")
-    assert open_voc(tmp_path / "voc", str(tmp_path / "seg11valid.txt")).names == ("c", "a")
+    assert opened(tmp_path / "voc", str(tmp_path / "seg11valid.txt")).names == ("c", "a")
 
 
 def test_a_split_may_write_the_endings_of_its_images(tmp_path):
     write_voc(tmp_path, names=("a", "b.jpg"))
     write_lines(tmp_path / "with_endings.txt", "a.jpg", "b.jpg")
-    assert open_voc(tmp_path, str(tmp_path / "with_endings.txt")).names == ("a", "b.jpg")  # one is called that
+    assert opened(tmp_path, str(tmp_path / "with_endings.txt")).names == ("a", "b.jpg")  # one is called that
 
 
 def test_a_root_without_splits_says_where_they_are_expected(tmp_path):
     for path in (write_voc(tmp_path) / "ImageSets/Segmentation").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"ImageSets/Segmentation holds no split; expected .*\(train.txt\)"):
-        open_voc(tmp_path, "train")
+        opened(tmp_path, "train")
     write_lines(tmp_path / "list.txt", "a")
-    assert open_voc(tmp_path, str(tmp_path / "list.txt")).names == ("a",)
+    assert opened(tmp_path, str(tmp_path / "list.txt")).names == ("a",)
 
 
 def test_classes_file_replaces_vocs_and_loses_its_background(tmp_path):
     write_lines(write_voc(tmp_path) / "classes.txt", "background", "cat", "dog")
-    data = open_voc(tmp_path, "train")
+    data = opened(tmp_path, "train")
     assert data.class_names == ("cat", "dog")
     assert data[1].labels.tolist() == [False, True]
     with pytest.raises(DataError, match=r"c\.png has the value 3, but there are 2 classes"):
-        open_voc(tmp_path, "val")[0]
+        opened(tmp_path, "val")[0]
 
 
 def test_a_mask_of_background_is_an_annotation_and_one_of_void_is_refused(tmp_path):
     """Taken for an image without objects, an all-void mask would teach that none are there."""
     write_voc(tmp_path)
     write_mask(tmp_path / "SegmentationClass/a.png", np.zeros((12, 16)))
-    sample = open_voc(tmp_path, "train")[0]
+    sample = opened(tmp_path, "train")[0]
     assert sample.segmented and not sample.labels.any()
     write_mask(tmp_path / "SegmentationClass/b.png", np.full((12, 16), 255))
     with pytest.raises(DataError, match=r"b\.png says nothing: expected a pixel that is not void \(255\); mend it"):
-        open_voc(tmp_path, "train")[1]
+        opened(tmp_path, "train")[1]
 
 
 def test_missing_split_names_the_nearest_and_all(tmp_path):
     with pytest.raises(DataError, match=r"no split 'trian'; did you mean 'train'\?; available: train, val"):
-        open_voc(write_voc(tmp_path), "trian")
+        opened(write_voc(tmp_path), "trian")
 
 
 @pytest.mark.parametrize("folder", ["JPEGImages", "SegmentationClass"])
@@ -89,7 +89,7 @@ def test_missing_files_are_counted_at_opening(tmp_path, folder):
     for name in ("b", "c"):
         next((tmp_path / folder).glob(f"{name}.*")).unlink()
     with pytest.raises(DataError, match=rf"split 'train' names 3 \w+, but 2 of them are not in .*{folder}, first 'b'"):
-        open_voc(tmp_path, "train")
+        opened(tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_missing_files_are_counted_at_opening(tmp_path, folder):
 def test_bad_class_lists(tmp_path, lines, words):
     write_lines(write_voc(tmp_path) / "classes.txt", *lines)
     with pytest.raises(DataError, match=words):
-        open_voc(tmp_path, "train")
+        opened(tmp_path, "train")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00a"])
@@ -107,7 +107,7 @@ def test_bad_split_files(tmp_path, content):
     write_voc(tmp_path)
     (tmp_path / "ImageSets/Segmentation/odd.txt").write_bytes(content)
     with pytest.raises(DataError, match=r"names no image|is no text in UTF-8"):
-        open_voc(tmp_path, "odd")
+        opened(tmp_path, "odd")
 
 
 @pytest.mark.parametrize("below", ["", "dataset", "benchmark_RELEASE/dataset"])
@@ -141,20 +141,20 @@ def test_sbd_brings_in_no_image_of_any_other_split(tmp_path):
 def test_sbd_that_cannot_work_is_refused(tmp_path, monkeypatch):
     voc, sbd = write_voc(tmp_path / "voc"), write_sbd(tmp_path / "sbd", ("new", "other"))
     with pytest.raises(DataError, match="no SBD in"):
-        open_voc(voc, "train", sbd=voc)
+        opened(voc, "train", training=True, sbd=str(voc))
     (sbd / "cls/new.mat").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"new\.mat is no MATLAB file with GTcls\.Segmentation"):
-        open_voc(voc, "train", sbd=sbd)[2]
+        opened(voc, "train", training=True, sbd=str(sbd))[2]
     (sbd / "img/other.jpg").unlink()
     with pytest.raises(DataError, match=r"1 of them are not in .*img, first 'other'"):
-        open_voc(voc, "train", sbd=sbd)
+        opened(voc, "train", training=True, sbd=str(sbd))
     write_lines(voc / "classes.txt", *"abc")
     with pytest.raises(DataError, match="VOC's 20 classes"):
-        open_voc(voc, "train", sbd=sbd)
-    monkeypatch.setattr("wheretolook.data.voc.find_spec", lambda name: None)
-    (voc / "classes.txt").unlink()
+        opened(voc, "train", training=True, sbd=str(sbd))
+    monkeypatch.setattr("wheretolook.data.sbd.find_spec", lambda name: None)
+    write_lines(voc / "classes.txt", *VOC_CLASSES)
     with pytest.raises(DataError, match=r"need scipy; install it: pip install 'wheretolook\[sbd\]'"):
-        open_voc(voc, "train", sbd=sbd)
+        opened(voc, "train", training=True, sbd=str(sbd))
 
 
 def test_layout_is_found_or_its_absence_explained(tmp_path):

@@ -1,16 +1,14 @@
 """Where images come from: folders in VOC's layout, plain folders and made scenes, all served as `Sample`s."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from wheretolook.data.dataset import ImageDataset
-from wheretolook.data.folder import open_folder
-from wheretolook.data.scenes import Scenes
-from wheretolook.data.voc import IMAGES, open_voc
-from wheretolook.errors import ConfigError, DataError
+from wheretolook.data.dataset import ImageDataset, describe_classes
+from wheretolook.data.layouts import LAYOUTS
+from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.options.data import DataOptions
 
-__all__ = ["ImageDataset", "open_dataset"]
+__all__ = ["ImageDataset", "describe_classes", "open_dataset"]
 
 
 def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> ImageDataset:
@@ -19,29 +17,44 @@ def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> 
     Args:
         config: where the data lie.
         split: the split's name, or the path of a file of names.
-        training: add the masks of SBD, where the configuration names it, except for images of other splits.
+        training: the split is to be trained on: leave out images that validate or test, and add those of SBD, where the
+            configuration names it.
 
     Raises:
-        DataError: the folder, its split or a file in it is missing or wrong.
+        DataError: the folder, its split or a file in it is missing or wrong, or nothing is left to train on.
         ConfigError: options out of their range, or that do not fit together.
 
     Example:
         >>> open_dataset(DataOptions(), "val").class_names[0]
         'striped_disc'
     """
+    config = at_home(config)
     _check(config)
     layout = _layout(config)
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
-    if layout == "scenes" or config.root is None:
-        if config.resize is not None:
-            raise ConfigError("made scenes are not resized; give scenes.size in place of resize")
-        return Scenes(config.scenes, split)
-    if layout == "folder":
-        return open_folder(Path(config.root), split, config.resize, held_out=config.held_out)
-    sbd = Path(config.sbd) if training and config.sbd is not None else None
-    held_out = (config.val_split, *config.held_out)
-    return open_voc(Path(config.root), split, config.resize, sbd=sbd, held_out=held_out)
+    return LAYOUTS[layout].open(config, _expanded(split), training)
+
+
+def at_home(config: DataOptions) -> DataOptions:
+    """The options with every path that begins with `~` led home: a shell does it for some, and a file for none.
+
+    Args:
+        config: the options as they were given.
+    """
+    return replace(
+        config,
+        root=None if config.root is None else _expanded(config.root),
+        sbd=None if config.sbd is None else _expanded(config.sbd),
+        split=_expanded(config.split),
+        val_split=_expanded(config.val_split),
+        held_out=[_expanded(path) for path in config.held_out],
+        groups=None if config.groups is None else _expanded(config.groups),
+    )
+
+
+def _expanded(path: str) -> str:
+    return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 def _check(config: DataOptions) -> None:
@@ -61,20 +74,25 @@ def _check(config: DataOptions) -> None:
         raise ConfigError(f"colour is a strength from 0 to 1, not {config.colour}")
 
 
-def _layout(config: DataOptions) -> Literal["voc", "folder", "scenes"]:
+def _layout(config: DataOptions) -> str:
     """The layout that the configuration names, or the one that the folder has."""
+    if config.layout not in ("auto", *LAYOUTS):
+        raise ConfigError(
+            f"there is no layout '{config.layout}'{nearest(config.layout, LAYOUTS)}; known: auto, {', '.join(LAYOUTS)}"
+        )
+    named = LAYOUTS.get(config.layout)
     if config.root is None:
-        if config.layout in ("voc", "folder"):
+        if named is not None and named.marker is not None:
             raise ConfigError(f"layout {config.layout} needs root, the folder of the data")
-        return "scenes"
-    if config.layout == "scenes":
-        raise ConfigError(f"made scenes come from no folder; leave out root ({config.root}) or the layout")
+        return "scenes" if named is None else config.layout
+    if named is not None and named.marker is None:
+        raise ConfigError(f"layout {config.layout} comes from no folder; leave out root ({config.root}) or the layout")
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; expected the root of a data set")
-    folders: dict[Literal["voc", "folder"], str] = {"voc": IMAGES, "folder": "images"}
-    for layout, images in folders.items():
-        if config.layout in (layout, "auto") and (root / images).is_dir():
-            return layout
-    expected = " or ".join(images for layout, images in folders.items() if config.layout in (layout, "auto"))
-    raise DataError(f"{root} has no folder {expected}; expected VOC layout (JPEGImages) or a plain folder (images)")
+    markers = {name: layout.marker for name, layout in LAYOUTS.items() if layout.marker and named in (None, layout)}
+    found = next((name for name, marker in markers.items() if (root / marker).is_dir()), None)
+    if found is None:
+        expected = " or ".join(f"{marker} (layout {name})" for name, marker in markers.items())
+        raise DataError(f"{root} has no folder {' or '.join(markers.values())}; expected a folder with {expected}")
+    return found

@@ -6,15 +6,13 @@ import kornia.enhance
 import kornia.geometry.transform
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
-from wheretolook.data.images import mask_labels
 from wheretolook.data.keys import generator
-from wheretolook.data.targets import mask_planes
 from wheretolook.options.data import DataOptions
-from wheretolook.records import TORCHVISION, VOID, Sample
+from wheretolook.records import TORCHVISION, VOID, Sample, side_lengths
 
 
 class Window(NamedTuple):
@@ -39,9 +37,9 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
         index: part of the key: the image's number in its data set.
 
     Returns:
-        The sample, of the size of the crop where there is one. What lies outside of the image is void in the mask and
-        of the mean colour in the image. Classes that the crop cuts off leave the labels; what an image's labels say
-        without a mask to show it stays.
+        The sample, of the size of the crop where there is one. What lies outside of the image is void in mask and
+        targets and of the mean colour in the image. Classes that the crop cuts off leave the labels; what an image's
+        labels say without a mask or box to show it stays.
 
     Example:
         >>> planes = torch.zeros(0, 8, 8, dtype=torch.uint8)
@@ -54,12 +52,15 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
     size, window = (height, width), Window(0, 0, height, width)
     if config.crop is not None:
         size, window = config.crop, draw_window(size, config.crop, config.scale, random)
-    image, mask = cut(sample.image, sample.mask, window)
-    image, mask = frame(jitter_colours(image, config.colour, random), mask, window, size)
+    image, planes = cut(sample.image, torch.cat([sample.mask[None], sample.targets.long()]), window)
+    image, planes = frame(jitter_colours(image, config.colour, random), planes, window, size)
     if config.flip and random.random() < 0.5:
-        image, mask = (kornia.geometry.transform.hflip(plane) for plane in (image, mask))
-    labels = _remaining(sample, mask)
-    return sample._replace(image=image, mask=mask, labels=labels, targets=mask_planes(mask, labels))
+        image, planes = (kornia.geometry.transform.hflip(plane) for plane in (image, planes))
+    targets = planes[1:].to(torch.uint8)
+    kept = ~(_looks_somewhere(sample.targets) & ~_looks_somewhere(targets))
+    labels = sample.labels.clone()
+    labels[sample.labels] = kept
+    return sample._replace(image=image, mask=planes[0], labels=labels, targets=targets[kept])
 
 
 def jitter_colours(
@@ -107,47 +108,46 @@ def draw_window(
 
 
 def cut(
-    image: Float[Tensor, "3 height width"], mask: Int[Tensor, "height width"], window: Window
-) -> tuple[Float[Tensor, "3 h w"], Int[Tensor, "h w"]]:
-    """The part of image and mask that lies in a window.
+    image: Float[Tensor, "3 height width"], planes: Int[Tensor, "planes height width"], window: Window
+) -> tuple[Float[Tensor, "3 h w"], Int[Tensor, "planes h w"]]:
+    """The part of image and masks that lies in a window.
 
     Args:
         image: RGB in [0, 1].
-        mask: index mask.
+        planes: index mask and targets.
         window: where to cut; what it reaches of the outside is left out.
     """
     rows = slice(max(0, window.top), window.top + window.height)
     columns = slice(max(0, window.left), window.left + window.width)
-    return image[:, rows, columns], mask[rows, columns]
+    return image[:, rows, columns], planes[:, rows, columns]
 
 
 def frame(
-    image: Float[Tensor, "3 h w"], mask: Int[Tensor, "h w"], window: Window, size: tuple[int, int]
-) -> tuple[Float[Tensor, "3 height width"], Int[Tensor, "height width"]]:
+    image: Float[Tensor, "3 h w"], planes: Int[Tensor, "planes h w"], window: Window, size: tuple[int, int]
+) -> tuple[Float[Tensor, "3 height width"], Int[Tensor, "planes height width"]]:
     """Fill up to a window what was cut along it, and resize that.
 
     Args:
         image: what `cut` gave, RGB in [0, 1].
-        mask: what `cut` gave.
+        planes: what `cut` gave.
         window: where it was cut.
         size: height and width of the result.
 
     Returns:
-        Image (bilinear) and mask (nearest neighbour), filled with the mean colour and with void.
+        Image (bilinear) and planes (nearest neighbour), filled with the mean colour and with void.
     """
     above, left = max(0, -window.top), max(0, -window.left)
-    margins = left, window.width - left - mask.shape[1], above, window.height - above - mask.shape[0]
+    height, width = side_lengths(planes)
+    margins = left, window.width - left - width, above, window.height - above - height
     # Padded by hand: kornia's own padding is 0, and in a mask 0 says that background was seen.
     levels = zip(image, TORCHVISION.mean, strict=True)
     image = torch.stack([pad(plane, margins, value=level) for plane, level in levels])
-    mask = pad(mask, margins, value=VOID)
-    if mask.shape == size:
-        return image, mask
+    planes = pad(planes, margins, value=VOID)
+    if side_lengths(planes) == size:
+        return image, planes
     resize = kornia.geometry.transform.resize
-    return resize(image, size, antialias=True), resize(mask.float(), size, "nearest-exact").long()
+    return resize(image, size, antialias=True), resize(planes.float(), size, "nearest-exact").long()
 
 
-def _remaining(sample: Sample, mask: Int[Tensor, "height width"]) -> Bool[Tensor, " classes"]:
-    classes = len(sample.labels)
-    lost = mask_labels(sample.mask, classes) & ~mask_labels(mask, classes)
-    return sample.labels & ~lost
+def _looks_somewhere(targets: UInt8[Tensor, "present height width"]) -> Bool[Tensor, " present"]:
+    return (targets == 1).any(dim=2).any(dim=1)

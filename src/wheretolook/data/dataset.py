@@ -1,13 +1,16 @@
-"""What every data set is, and the small text files that say what it holds."""
+"""What every data set is, and the line that says which classes it shows."""
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from functools import cached_property
+from time import monotonic
 
 from torch.utils.data import Dataset
 
-from wheretolook.errors import DataError, nearest, reason
-from wheretolook.records import VOID, Sample
+from wheretolook.records import Sample
+
+log = logging.getLogger("wheretolook")
+PATIENCE = 2  # seconds of silence
 
 
 class ImageDataset(Dataset[Sample], ABC):
@@ -16,10 +19,12 @@ class ImageDataset(Dataset[Sample], ABC):
     Attributes:
         class_names: the foreground classes; mask value 1 is the first.
         names: the images' names, in order.
+        one_class: whether every image is said to show exactly one class, as data for classification do.
     """
 
     class_names: tuple[str, ...]
     names: tuple[str, ...]
+    one_class: bool = False
 
     @property
     def has_masks(self) -> bool:
@@ -41,111 +46,47 @@ class ImageDataset(Dataset[Sample], ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Sample: ...
 
+    def classes_in(self, index: int) -> frozenset[int]:
+        """The classes that an image shows."""
+        return frozenset(self[index].labels.nonzero().flatten().tolist())
 
-def read_lines(path: Path, what: str) -> list[str]:
-    """The lines of a text file, without blank ones and outer blanks.
-
-    Args:
-        path: a text file in UTF-8.
-        what: what the file is, for messages.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read the {what} {path}: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"the {what} {path} is no text in UTF-8; save it as such") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    @cached_property
+    def classes_of_images(self) -> tuple[frozenset[int], ...]:
+        """The classes of every image, in order: every mask is read once."""
+        start, said, found = monotonic(), False, []
+        for index in range(len(self)):
+            found.append(self.classes_in(index))
+            if not said and monotonic() - start > PATIENCE:
+                log.warning("counting the classes of %d images, once ...", len(self))
+                said = True
+        return tuple(found)
 
 
-def read_class_names(root: Path) -> tuple[str, ...] | None:
-    """The foreground classes that `classes.txt` lists, one a line; a first line "background" is left out.
+def describe_classes(dataset: ImageDataset) -> str:
+    """The classes of a data set and how many of its images show each, in one line; says what looks wrong.
+
+    Every mask is read, so whatever is wrong with one of them comes out here.
 
     Args:
-        root: folder of a data set.
-
-    Returns:
-        The names, or None where there is no such file.
+        dataset: the images.
 
     Raises:
-        DataError: no name, a name twice, or more classes than a mask can tell apart.
+        DataError: a mask that is broken or contradicts what else is known.
+
+    Example:
+        >>> from wheretolook.data import open_dataset
+        >>> from wheretolook.options.data import DataOptions, ScenesOptions
+        >>> describe_classes(open_dataset(DataOptions(scenes=ScenesOptions(images=4, classes=2)), "train"))
+        '4 images: striped_disc 2, dotted_square 3'
     """
-    path = root / "classes.txt"
-    if not path.exists():
-        return None
-    names = read_lines(path, "list of classes")
-    if names and names[0].lower() == "background":
-        names = names[1:]
-    if not 0 < len(names) < VOID:
-        raise DataError(f"{path} lists {len(names)} classes; expected 1 to {VOID - 1}, one a line")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path} lists '{twice[0]}' twice; each class has one line")
-    return tuple(names)
-
-
-def read_split(split: str, known: Mapping[str, Path], images: Collection[str] = ()) -> tuple[str, ...]:
-    """The names of the images in a split.
-
-    Args:
-        split: the name of a split, or the path of a text file of names.
-        known: the files of the splits that the data set has.
-        images: the names of the images that there are, which the file may write with their suffixes.
-
-    Raises:
-        DataError: there is no such split, or it names no image, or one twice.
-    """
-    path = known.get(split, Path(split))
-    if not path.is_file():
-        available = ", ".join(sorted(known)) or "none"
-        raise DataError(f"there is no split '{split}'{nearest(split, known)}; available: {available}, or a file's path")
-    lines = read_lines(path, "split")
-    names = tuple(Path(line).stem if Path(line).stem in images and line not in images else line for line in lines)
-    if not names:
-        raise DataError(f"split '{split}' ({path}) names no image")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"split '{split}' ({path}) names '{twice}' twice; each image has one line")
-    return names
-
-
-def files_by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """The files of a folder by their name without suffix.
-
-    Args:
-        folder: where they lie; a folder that is not there has no files.
-        suffixes: which files count, in lower case, with the dot.
-
-    Raises:
-        DataError: two files have the same name.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() in suffixes:
-            if path.stem in found:
-                raise DataError(f"{found[path.stem]} and {path.name} have the same name; rename one of them")
-            found[path.stem] = path
-    return found
-
-
-def require(names: Collection[str], found: Collection[str], what: str, split: str, where: Path) -> None:
-    """Make sure that all files of a split are there.
-
-    Args:
-        names: the names in the split.
-        found: the names of the files that are there.
-        what: what the files are, for the message.
-        split: the split, for the message.
-        where: the folder, for the message.
-
-    Raises:
-        DataError: files are missing; names the first and says how many.
-    """
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise DataError(
-            f"split '{split}' names {len(names)} {what}, but {len(missing)} of them are not in {where},"
-            f" first '{missing[0]}'; add them or take them out of the split"
-        )
+    shown = dataset.classes_of_images
+    counts = [sum(index in classes for classes in shown) for index in range(len(dataset.class_names))]
+    words = [f"{name} {count}" for name, count in zip(dataset.class_names, counts, strict=True)]
+    empty = sum(not classes for classes in shown)
+    words += [f"none of them {empty}"] if empty else []
+    line = f"{len(dataset)} images: {', '.join(words)}"
+    missing = [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]
+    if not missing or not dataset.has_masks:
+        return line
+    hint = ": are classes counted from 0? a mask's value 1 is the first" if missing == [dataset.class_names[-1]] else ""
+    return f"{line} (no image shows {', '.join(missing)}{hint})"

@@ -1,20 +1,18 @@
-"""The data as Lightning wants them, in an order that is a function of seed and step alone."""
+"""The data as Lightning wants them: training batches from wherever a run goes on, and each validation image once."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import partial
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wheretolook.data import ImageDataset, open_dataset
-from wheretolook.data.augment import augment
-from wheretolook.data.keys import generator
+from wheretolook.data.order import AugmentedImages, Key, TrainingOrder
+from wheretolook.data.workers import batch_bytes, fits_shared_memory, packed, shared, unpacked, worker_died
 from wheretolook.errors import DataError, WhereToLookError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, Sample, collate
-
-Key = tuple[int, int]  # epoch, index
 
 
 class ImageData(LightningDataModule):
@@ -58,7 +56,8 @@ class ImageData(LightningDataModule):
             len(self.train_set), self.batches, self.config.batch_size, self.seed, rank, world, self._first_batch()
         )
         images = AugmentedImages(self.train_set, self.config, self.seed)
-        return ImageLoader(images, order, self.config.workers, collate_training)
+        largest = batch_bytes(self.config.crop or self.train_set.size(0), self.config.batch_size, len(self.class_names))
+        return ImageLoader(images, order, self.config.workers, collate_training, largest)
 
     def val_dataloader(self) -> "ImageLoader":
         """This process's share of the validation images, unchanged."""
@@ -80,65 +79,16 @@ class ImageData(LightningDataModule):
         return int(progress.processed)  # type: ignore[attr-defined]
 
 
-class AugmentedImages(Dataset[Sample]):
-    """Training images by (epoch, index)."""
-
-    def __init__(self, dataset: ImageDataset, config: DataOptions, seed: int) -> None:
-        self.dataset = dataset
-        self.config = config
-        self.seed = seed
-
-    def __getitem__(self, key: Key) -> Sample:
-        epoch, index = key
-        return augment(self.dataset[index], self.config, self.seed, epoch, index)
-
-
-class TrainingOrder(Sampler[list[Key]]):
-    """Which images each batch of one process holds: a fresh order each epoch, without a gap between epochs.
+class ImageLoader(DataLoader[Sample]):
+    """A loader that leaves global random state alone, and whose workers end in one line, whatever becomes of them.
 
     Args:
-        images: how many there are.
-        batches: how many batches the whole training has.
-        batch_size: images a batch and process.
-        seed: of the order.
-        rank: which process this is.
-        world: how many processes there are; they share each batch.
-        first: the batch that comes first, where a run resumes.
+        dataset: the images.
+        batches: the keys of each batch.
+        workers: processes that load images; 0 loads in this one.
+        collate_fn: stacks samples.
+        largest: bytes of the largest batch, about.
     """
-
-    def __init__(
-        self, images: int, batches: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, first: int = 0
-    ) -> None:
-        self.images = images
-        self.batches = batches
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.first = first
-
-    def __len__(self) -> int:
-        """The whole training's batches: Lightning counts those before the first one as done."""
-        return self.batches
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        for batch in range(self.first, self.batches):
-            start = (batch * self.world + self.rank) * self.batch_size
-            yield [self._key(position) for position in range(start, start + self.batch_size)]
-
-    def _key(self, position: int) -> Key:
-        epoch, place = divmod(position, self.images)
-        return epoch, _order(self.images, self.seed, epoch)[place]
-
-
-@lru_cache(maxsize=4)
-def _order(images: int, seed: int, epoch: int) -> list[int]:
-    order: list[int] = generator("order", seed, epoch).permutation(images).tolist()
-    return order
-
-
-class ImageLoader(DataLoader[Sample]):
-    """A loader that leaves global random state alone and raises the errors of its workers as they were."""
 
     def __init__(
         self,
@@ -146,17 +96,31 @@ class ImageLoader(DataLoader[Sample]):
         batches: "Sampler[list[Key]] | Sequence[list[int]]",
         workers: int,
         collate_fn: Callable[[Sequence[Sample]], Batch],
+        largest: int,
     ) -> None:
+        self.piped = workers > 0 and not fits_shared_memory(largest, workers)
+        carry = packed if self.piped else shared
         # Without a generator of its own a loader draws from the global one each time it starts.
         super().__init__(
-            dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate_fn, generator=torch.Generator()
+            dataset,
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=partial(carry, collate_fn) if workers else collate_fn,
+            generator=torch.Generator(),
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         try:
-            yield from super().__iter__()
+            for batch in super().__iter__():
+                yield unpacked(batch) if self.piped else batch
         except WhereToLookError as error:
             raise type(error)(_own_words(error)) from error
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error) or "Traceback" in str(error):
+                raise
+            raise worker_died(str(error)) from error
+        except (ConnectionError, EOFError) as error:  # it died while it handed a batch over
+            raise worker_died(type(error).__name__) from error
 
     def state_dict(self) -> dict[str, int]:
         """Nothing to keep, the position follows from the step; that it exists tells Lightning that resuming works."""
@@ -216,4 +180,6 @@ def evaluation_loader(
     ]
     if len(batches) < world:
         batches = [[index] for group in groups.values() for index in group]
-    return ImageLoader(dataset, batches[rank::world], workers, collate)
+    classes = len(dataset.class_names)
+    largest = max(batch_bytes(size, min(batch_size, len(group)), classes) for size, group in groups.items())
+    return ImageLoader(dataset, batches[rank::world], workers, collate, largest)

@@ -13,12 +13,14 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from wheretolook.data.dataset import ImageDataset
-from wheretolook.data.images import mask_labels
 from wheretolook.data.keys import generator
+from wheretolook.data.layout import Layout, measured_splits
+from wheretolook.data.masks import mask_labels
+from wheretolook.data.splits import nothing_left
 from wheretolook.data.targets import mask_planes
 from wheretolook.data.textures import BACKGROUNDS, CLASSES, Surface, blend, signed_distance, texture
 from wheretolook.errors import ConfigError
-from wheretolook.options.data import ScenesOptions
+from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.records import VOID, Sample
 
 SIZE_OF_DESIGN = 64  # textures are given in pixels of a scene of this size
@@ -65,12 +67,39 @@ class Scenes(ImageDataset):
         """Height and width as served."""
         return self.config.size, self.config.size
 
+    def classes_in(self, index: int) -> frozenset[int]:
+        """The classes that can be seen in a scene, without painting it."""
+        x, y = _pixels(self.config.size)
+        mask = np.zeros((self.config.size, self.config.size), np.uint8)
+        for placed in reversed(_plan(self.config, self.split, _random(self.config, self.split, index)).objects):
+            _mark(mask, placed, _outline(placed, x, y, self.config.size)[2])
+        return frozenset(value - 1 for value in np.unique(mask).tolist() if 0 < value < VOID)
+
     def __getitem__(self, index: int) -> Sample:
         name, random = self.names[index], _random(self.config, self.split, index)
         image, mask = _paint(_plan(self.config, self.split, random), self.config.size, random)
         truth = torch.from_numpy(mask.astype(np.int64))
         labels = mask_labels(truth, len(self.class_names))
         return Sample(_tensor(image), truth, labels, mask_planes(truth, labels), True, name)
+
+
+def open_scenes(config: DataOptions, split: str, training: bool = False) -> Scenes:
+    """Open one split of the made scenes: each has scenes of its own, so that none is in two.
+
+    Args:
+        config: which scenes.
+        split: the split's name.
+        training: it is to be trained on.
+
+    Raises:
+        ConfigError: options that mean nothing here.
+        DataError: the very split validates or tests.
+    """
+    if config.resize is not None:
+        raise ConfigError("made scenes are not resized; give scenes.size in place of resize")
+    if training and split in measured_splits(config):
+        raise nothing_left(split, split)
+    return Scenes(config.scenes, split)
 
 
 def scene_background(config: ScenesOptions, split: str, index: int) -> str:
@@ -123,19 +152,34 @@ def _plan(config: ScenesOptions, split: str, random: np.random.Generator) -> Pla
 def _paint(
     plan: Plan, size: int, random: np.random.Generator
 ) -> tuple[Float32[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
-    pixels = np.arange(size, dtype=np.float32) + 0.5
-    x, y = np.meshgrid(pixels, pixels)
+    x, y = _pixels(size)
     image = _cover(BACKGROUNDS[plan.background], BACKGROUND_CONTRAST, x, y, SIZE_OF_DESIGN / size, random)
     mask = np.zeros((size, size), np.uint8)
     for placed in reversed(plan.objects):
-        surface = CLASSES[placed.class_index]
-        u, v = _turned(x - placed.centre[0] * size, y - placed.centre[1] * size, placed.angle)
-        outside = signed_distance(surface.shape, u, v, placed.radius * size)  # pixels
-        paint = _cover(surface, OBJECT_CONTRAST, u, v, SIZE_OF_DESIGN / size, random)
+        u, v, outside = _outline(placed, x, y, size)
+        paint = _cover(CLASSES[placed.class_index], OBJECT_CONTRAST, u, v, SIZE_OF_DESIGN / size, random)
         image = blend(image, paint, np.clip(0.5 - outside, 0, 1))
-        mask[outside < 0.5] = VOID  # a border of one pixel, half of it on either side
-        mask[outside < -0.5] = placed.class_index + 1
+        _mark(mask, placed, outside)
     return _lit(image, x, y, size, random), mask
+
+
+def _pixels(size: int) -> tuple[Float32[np.ndarray, "size size"], Float32[np.ndarray, "size size"]]:
+    pixels = np.arange(size, dtype=np.float32) + 0.5
+    x, y = np.meshgrid(pixels, pixels)
+    return x, y
+
+
+def _outline(
+    placed: Placed, x: Float32[np.ndarray, "size size"], y: Float32[np.ndarray, "size size"], size: int
+) -> tuple[Float32[np.ndarray, "size size"], ...]:
+    """An object's own coordinates, and how many pixels each pixel lies outside of it."""
+    u, v = _turned(x - placed.centre[0] * size, y - placed.centre[1] * size, placed.angle)
+    return u, v, signed_distance(CLASSES[placed.class_index].shape, u, v, placed.radius * size)
+
+
+def _mark(mask: UInt8[np.ndarray, "size size"], placed: Placed, outside: Float32[np.ndarray, "size size"]) -> None:
+    mask[outside < 0.5] = VOID  # a border of one pixel, half of it on either side
+    mask[outside < -0.5] = placed.class_index + 1
 
 
 def _turned(
@@ -184,3 +228,6 @@ def _lit(
 
 def _tensor(image: Float32[np.ndarray, "size size 3"]) -> Float[Tensor, "3 size size"]:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+MADE_SCENES = Layout(None, open_scenes)

@@ -1,7 +1,6 @@
 """Where images come from and how they are served."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,17 @@ class DataOptions:
 
     Args:
         root: folder in VOC layout or a plain folder (images/, labels.csv); none for made scenes.
-        layout: what the folder is; auto looks.
+        layout: what the folder is: voc, folder or scenes; auto looks.
         split: the split to train on or to evaluate: a name, or the path of a file of names.
         val_split: the split to validate on while training.
         sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images of
             the validation split and of any other list in the root that does not hold the whole training split.
-        held_out: further splits, names or paths, whose images must not come in with SBD, nor with a plain folder's
-            automatic cut.
+        held_out: further splits, names or paths, that something is measured on: like those of val_split, their images
+            are never trained on.
+        groups: a table of attributes with a row an image, for the figures of the worst group; none for groups.csv in
+            the root where group_by names columns of it.
+        group_by: the columns of that table whose values make the groups, together with the class where every image
+            has one.
         resize: length in pixels that each image's longer side is resized to; none keeps the full size.
         crop: height and width of the training crops.
         scale: smallest and largest factor of the random resize before the crop.
@@ -50,11 +53,13 @@ class DataOptions:
     """
 
     root: str | None = None
-    layout: Literal["auto", "voc", "folder", "scenes"] = "auto"
+    layout: str = "auto"
     split: str = "train"
     val_split: str = "val"
     sbd: str | None = None
     held_out: list[str] = field(default_factory=list)
+    groups: str | None = None
+    group_by: list[str] = field(default_factory=list)
     resize: int | None = None
     crop: tuple[int, int] | None = None
     scale: tuple[float, float] = (0.75, 1.5)

@@ -1,0 +1,87 @@
+"""What a layout is, and how images of a folder with lists of names are opened: alike in every layout."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.groups import read_groups, require_groups
+from wheretolook.data.masks import Palette
+from wheretolook.data.names import require
+from wheretolook.data.splits import Splits, trained_on
+from wheretolook.data.stored import Entry, StoredImages
+from wheretolook.options.data import DataOptions
+
+
+class Layout(NamedTuple):
+    """One way in which data lie on disk.
+
+    Args:
+        marker: the folder in a root that tells this layout from others; None for data that come from no root.
+        open: one split of it; the last argument says whether it is to be trained on.
+    """
+
+    marker: str | None
+    open: Callable[[DataOptions, str, bool], ImageDataset]
+
+
+class Folder(NamedTuple):
+    """A folder of images before a split is taken.
+
+    Args:
+        splits: its lists of names.
+        images: where its images are.
+        class_names: the foreground classes.
+        entry: what is known about an image, by name.
+        palette: the colours that its masks should have, where they are known.
+    """
+
+    splits: Splits
+    images: Path
+    class_names: tuple[str, ...]
+    entry: Callable[[str], Entry]
+    palette: Palette | None = None
+
+
+def measured_splits(config: DataOptions) -> tuple[str, ...]:
+    """The splits that validate or test, so that nothing is trained on their images."""
+    return (config.val_split, *config.held_out)
+
+
+def open_split(
+    folder: Folder,
+    config: DataOptions,
+    split: str,
+    training: bool,
+    more: Callable[[set[str]], list[Entry]] | None = None,
+) -> StoredImages:
+    """Serve one split of a folder.
+
+    Args:
+        folder: what there is.
+        config: how it is served.
+        split: a name, or the path of a file of names.
+        training: leave out what validates or tests.
+        more: further entries to train on, given the names in the split.
+
+    Raises:
+        DataError: no such split, files missing, an image without a group, or nothing left to train on.
+    """
+    listed = folder.splits.names(split)
+    require(listed, folder.splits.images, "images", split, folder.images)
+    names = trained_on(listed, split, folder.splits, measured_splits(config)) if training else listed
+    groups = _groups(config, folder, names)
+    entries = [folder.entry(name)._replace(group=groups.get(name, "")) for name in names]
+    if training and more is not None:
+        entries += more(set(listed))
+    return StoredImages(entries, folder.class_names, config.resize, folder.palette)
+
+
+def _groups(config: DataOptions, folder: Folder, names: Sequence[str]) -> dict[str, str]:
+    """The groups of a split's images, where the options name a table or its columns."""
+    if config.groups is None and not config.group_by:
+        return {}
+    path = Path(config.groups or f"{config.root}/groups.csv")
+    groups = read_groups(path, config.group_by, folder.splits.images)
+    require_groups(names, groups, path)
+    return groups

@@ -1,0 +1,114 @@
+"""Names of images, files and classes: found and compared in one form, whoever wrote them."""
+
+import logging
+import unicodedata
+from collections.abc import Collection
+from pathlib import Path
+
+from wheretolook.errors import DataError, reason
+
+log = logging.getLogger("wheretolook")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")  # and all that start with a dot: ._a.png, .DS_Store
+_said: set[str] = set()
+
+
+def say_once(message: str) -> None:
+    """Warn, unless this process has said the very same before: splits of one folder are opened several times."""
+    if message not in _said:
+        _said.add(message)
+        log.warning("%s", message)
+
+
+def normal(text: str) -> str:
+    r"""Text in one Unicode form: macOS takes letters and accents apart, most editors put them together.
+
+    Example:
+        >>> normal("cafe\u0301") == "caf\u00e9"
+        True
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """The lines of a text file in one Unicode form, without blank ones and outer blanks.
+
+    Args:
+        path: a text file in UTF-8.
+        what: what the file is, for messages.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        text = normal(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"cannot read the {what} {path}: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"the {what} {path} is no text in UTF-8; save it as such") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def files_by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """The files of a folder by their name without suffix, in one Unicode form; says which files it does not read.
+
+    Args:
+        folder: where they lie; a folder that is not there has no files.
+        suffixes: which files count, in lower case, with the dot.
+
+    Raises:
+        DataError: two files have the same name.
+    """
+    found: dict[str, Path] = {}
+    others: list[str] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        name = normal(path.stem)
+        if path.name.startswith(".") or path.name.lower() in LEFT_BY_SYSTEMS:
+            continue
+        if path.suffix.lower() not in suffixes:
+            others += [path.name] if path.is_file() else []
+        elif name in found:
+            raise DataError(f"{found[name]} and {path.name} have the same name; rename one of them")
+        else:
+            found[name] = path
+    if others:
+        say_once(f"{folder}: {len(others)} files are not read, first {others[0]}; expected {', '.join(suffixes)}")
+    return found
+
+
+def image_name(written: str, images: Collection[str]) -> str:
+    """The name of an image that a list or table may write with its suffix and folder.
+
+    Args:
+        written: what the list has.
+        images: the names of the images that there are.
+
+    Example:
+        >>> image_name("images/a.b.JPG", ["a.b"]), image_name("c.jpg", ["c.jpg"]), image_name("d", [])
+        ('a.b', 'c.jpg', 'd')
+    """
+    if written in images:
+        return written
+    path = Path(written)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+
+
+def require(names: Collection[str], found: Collection[str], what: str, split: str, where: Path) -> None:
+    """Make sure that all files of a split are there.
+
+    Args:
+        names: the names in the split.
+        found: the names of the files that are there.
+        what: what the files are, for the message.
+        split: the split, for the message.
+        where: the folder, for the message.
+
+    Raises:
+        DataError: files are missing; names the first and says how many.
+    """
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(
+            f"split '{split}' names {len(names)} {what}, but {len(missing)} of them are not in {where},"
+            f" first '{missing[0]}'; add them or take them out of the split"
+        )

@@ -1,0 +1,188 @@
+"""Images on disk with what is known about them: masks, boxes, labels, a group. All layouts serve theirs by this."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wheretolook.data.boxes import Box, paint_boxes, scaled
+from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.images import TURNED, UPRIGHT, image_size, oriented_size, read_image
+from wheretolook.data.masks import (
+    Palette,
+    Values,
+    index_mask,
+    mask_labels,
+    read_values,
+    require_palette,
+    require_values,
+    upright_values,
+    usual_palette,
+    values_in,
+)
+from wheretolook.data.names import say_once
+from wheretolook.data.sbd import read_sbd_values
+from wheretolook.data.targets import box_planes, mask_planes
+from wheretolook.errors import DataError
+from wheretolook.records import VOID, Sample, side_lengths
+
+LOOKED_AT = 16  # of a data set's images, when it is opened
+
+
+class Entry(NamedTuple):
+    """One image and what is known about it."""
+
+    name: str
+    image: Path
+    mask: Path | None = None  # an image of indices, or the .mat of SBD
+    class_indices: frozenset[int] = frozenset()  # what tables say
+    boxes: tuple[Box, ...] = ()
+    group: str = ""  # what a table of attributes says
+
+
+class StoredImages(ImageDataset):
+    """Images on disk.
+
+    The classes of an image are those of its mask; without one they are those of the tables.
+
+    Args:
+        entries: what is known.
+        class_names: the foreground classes.
+        resize: length of the longer side in pixels; None keeps each image's size.
+        palette: the colours that the masks should have; None for those that most of them have.
+
+    Raises:
+        DataError: void in the masks, and a class in none of them.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        class_names: tuple[str, ...],
+        resize: int | None = None,
+        palette: Palette | None = None,
+    ) -> None:
+        self.entries = tuple(entries)
+        self.names = tuple(entry.name for entry in self.entries)
+        self.class_names = class_names
+        self.resize = resize
+        some = self.entries[:: max(1, len(self.entries) // LOOKED_AT)]
+        self.palette = palette or usual_palette(_palettes(some))
+        _say_what_cannot_be_known(some)
+        self._require_classes()
+        # masks alone, which may show any number of classes, say nothing of it, but they may contradict
+        labelled = all(len(entry.class_indices) == 1 for entry in self.entries)
+        self.one_class = labelled and (not self.has_masks or all(len(shown) == 1 for shown in self.classes_of_images))
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask."""
+        return any(entry.mask is not None for entry in self.entries)
+
+    @property
+    def has_annotations(self) -> bool:
+        """Whether any image has a mask or a box."""
+        return self.has_masks or any(entry.boxes for entry in self.entries)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width as served."""
+        return image_size(self.entries[index].image, self.resize)
+
+    def classes_in(self, index: int) -> frozenset[int]:
+        """The classes of an image, from its mask at full size or else from the tables, without reading its pixels."""
+        entry = self.entries[index]
+        if entry.mask is None:
+            return entry.class_indices
+        found = values_in(self._values(entry, entry.mask))
+        return entry.class_indices if found == [VOID] else _classes(found)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self.entries[index]
+        image = read_image(entry.image, self.resize)
+        mask = None if entry.mask is None else index_mask(self._values(entry, entry.mask), self.resize)
+        if mask is not None and (mask != VOID).any():  # an all-void mask says nothing
+            labels = mask_labels(mask, len(self.class_names))
+            known = Sample(image, mask, labels, mask_planes(mask, labels), True, entry.name)
+        else:
+            known = self._boxed(entry, image)
+        return known._replace(group=self._group(entry), exclusive=self.one_class)
+
+    def _boxed(self, entry: Entry, image: Float[Tensor, "3 height width"]) -> Sample:
+        """An image of which only labels and boxes are known, if any."""
+        full_size, size = image_size(entry.image), side_lengths(image)
+        boxes = [scaled(box, full_size, size) for box in entry.boxes]
+        labels = torch.tensor([index in entry.class_indices for index in range(len(self.class_names))])
+        painted = paint_boxes(boxes, size) if boxes else np.full(size, VOID, np.uint8)
+        mask = torch.from_numpy(painted.astype(np.int64))
+        return Sample(image, mask, labels, box_planes(boxes, labels, size), False, entry.name)
+
+    def _group(self, entry: Entry) -> str:
+        """Class and attribute, or the attribute alone where images may show several classes."""
+        if not (entry.group and self.one_class):
+            return entry.group
+        return f"{self.class_names[min(entry.class_indices)]}, {entry.group}"
+
+    def _values(self, entry: Entry, path: Path) -> Values:
+        """The mask of an image at full size, found to be in order."""
+        values, palette = (read_sbd_values(path), None) if path.suffix == ".mat" else read_values(path)
+        values = upright_values(values, path, entry.image)
+        require_values(values, path, len(self.class_names))
+        if palette is not None and self.palette is not None:
+            require_palette(values, palette, self.palette, path, self.class_names)
+        self._require_sense(entry, path, values_in(values))
+        return values
+
+    def _require_sense(self, entry: Entry, path: Path, found: list[int]) -> None:
+        """A mask must say something, and not that nothing is where the tables say that something is."""
+        if found == [VOID] and not entry.class_indices:  # taken for an image without objects, it would teach so
+            raise DataError(
+                f"mask {path} says nothing: expected a pixel that is not void ({VOID}); mend it or leave it out"
+            )
+        if found != [VOID] and entry.class_indices and not _classes(found):
+            name = self.class_names[min(entry.class_indices)]
+            only = " and ".join(map(str, found))
+            raise DataError(f"mask {path} has no class, only {only}, but its image is labelled '{name}'; {_MARKED}")
+
+    def _require_classes(self) -> None:
+        """A split whose masks have void but no class was saved with 255 for its objects: most drawing tools do."""
+        void = None
+        for entry in self.entries:
+            if entry.mask is None:
+                continue
+            found = values_in(self._values(entry, entry.mask))
+            if _classes(found):
+                return
+            void = entry.mask if VOID in found else void
+        if void is not None:
+            raise DataError(f"the masks mark no class, only 0 and {VOID}, such as {void}; {_MARKED}")
+
+
+def _classes(values: list[int]) -> frozenset[int]:
+    return frozenset(value - 1 for value in values if 0 < value < VOID)
+
+
+_MARKED = f"{VOID} means void, so give the objects the value of their class: 1 for the first, 2 for the second"
+
+
+def _palettes(entries: Sequence[Entry]) -> list[Palette]:
+    found = (read_values(entry.mask)[1] for entry in entries if entry.mask is not None and entry.mask.suffix != ".mat")
+    return [palette for palette in found if palette is not None]
+
+
+def _say_what_cannot_be_known(entries: Sequence[Entry]) -> None:
+    """Masks drawn on the stored pixels of a turned photograph show it by their size, unless turning keeps the size."""
+    for entry in entries:
+        if entry.mask is None and not entry.boxes:
+            continue
+        (height, width), orientation = oriented_size(entry.image)
+        if orientation != UPRIGHT and (orientation not in TURNED or height == width):
+            say_once(
+                f"{entry.image.parent}: {entry.image.name} and perhaps others are turned by their EXIF tag in a way"
+                " that keeps their size, so masks and boxes are taken to be drawn on the upright image; if they were"
+                " drawn on the stored pixels, take the tags out of the images"
+            )
+            return
