@@ -56,7 +56,6 @@ TYPED_WRONG = [
     ("evaluate --weights", "--weights: expected a value, got none"),
     ("convert", "expected source and target, got none"),
     ("evaluate --weights a --data.resize x", "--data.resize: expected int or none, got x"),
-    ("run --data.layout vok", "--data.layout: expected auto, voc, folder or scenes, got vok; did you mean 'voc'?"),
     ("evaluate --weights a --data.crop 48", "--data.crop: expected 2 values (int) or none, got 48"),
     ("run --network.widths 1 2 3", "--network.widths: expected 5 values (int), got 1, 2, 3"),
     ("train-gain --weights a --resume maybe", "--resume: expected true or false, got maybe"),
@@ -143,6 +142,10 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*at, "net.npz", *SERVED, "--data.scenes.classes=4"], "net.npz: expected the data's classes"),
         ([*at, network, network, "--names=one", *SERVED], "expected 2 names, one for each --weights, got 1"),
         ([*at, network, "--data.root=nowhere"], "there is no folder nowhere"),
+        (
+            [*at, network, "--data.root=voc", "--data.layout=vok"],
+            "there is no layout 'vok'; did you mean 'voc'?; known: ",
+        ),
         ([*at, network, "--data.root=empty"], "empty has no folder JPEGImages or images"),
         ([*at, network, "--data.root=voc", "--data.split=vaal"], "there is no split 'vaal'; did you mean 'val'?"),
         ([*at, network, "--data.root=voc", "--data.split=odd"], ghost),

@@ -7,7 +7,7 @@ from wheretolook.data.boxes import read_boxes
 from wheretolook.data.classes import class_index, hint_of_lists, read_class_names, separates, written_classes
 from wheretolook.data.layout import Folder, Layout, open_split
 from wheretolook.data.masks import MASK_SUFFIXES
-from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name
+from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, require
 from wheretolook.data.splits import Splits
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.data.tables import Row, known_image, rows
@@ -53,7 +53,8 @@ def open_folder(config: DataOptions, split: str, training: bool = False) -> Stor
     if not {"train", "val"} & lists.keys():
         _require_no_loose_splits(root)
     splits = Splits(root / SPLITS, lists, images, True, config.held_out)
-    return open_split(Folder(splits, root / IMAGES, class_names, entry), config, split, training)
+    require(splits.names(split), images, "images", split, root / IMAGES)
+    return open_split(Folder(splits, class_names, entry), config, split, training)
 
 
 def _class_names(root: Path, table: list[tuple[str, Row]], masks: bool) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from wheretolook.data.dataset import ImageDataset
 from wheretolook.data.groups import read_groups, require_groups
 from wheretolook.data.masks import Palette
-from wheretolook.data.names import require
 from wheretolook.data.splits import Splits, trained_on
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.options.data import DataOptions
@@ -30,14 +29,12 @@ class Folder(NamedTuple):
 
     Args:
         splits: its lists of names.
-        images: where its images are.
         class_names: the foreground classes.
         entry: what is known about an image, by name.
         palette: the colours that its masks should have, where they are known.
     """
 
     splits: Splits
-    images: Path
     class_names: tuple[str, ...]
     entry: Callable[[str], Entry]
     palette: Palette | None = None
@@ -65,10 +62,9 @@ def open_split(
         more: further entries to train on, given the names in the split.
 
     Raises:
-        DataError: no such split, files missing, an image without a group, or nothing left to train on.
+        DataError: no such split, an image without a group, or nothing left to train on.
     """
     listed = folder.splits.names(split)
-    require(listed, folder.splits.images, "images", split, folder.images)
     names = trained_on(listed, split, folder.splits, measured_splits(config)) if training else listed
     groups = _groups(config, folder, names)
     entries = [folder.entry(name)._replace(group=groups.get(name, "")) for name in names]

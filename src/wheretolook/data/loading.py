@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -9,7 +10,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.data.order import AugmentedImages, Key, TrainingOrder
-from wheretolook.data.workers import batch_bytes, fits_shared_memory, packed, shared, unpacked, worker_died
+from wheretolook.data.workers import (
+    batch_bytes,
+    end_workers,
+    fits_shared_memory,
+    is_death,
+    packed,
+    shared,
+    unpacked,
+    worker_died,
+)
 from wheretolook.errors import DataError, WhereToLookError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, Sample, collate
@@ -110,17 +120,21 @@ class ImageLoader(DataLoader[Sample]):
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        batches = super().__iter__()
         try:
-            for batch in super().__iter__():
+            yield from self._in_own_words(batches)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not (self.num_workers and is_death(error)):
+                raise
+            end_workers(batches)
+            raise worker_died(error) from error
+
+    def _in_own_words(self, batches: Iterator[Any]) -> Iterator[Batch]:
+        try:
+            for batch in batches:
                 yield unpacked(batch) if self.piped else batch
         except WhereToLookError as error:
             raise type(error)(_own_words(error)) from error
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error) or "Traceback" in str(error):
-                raise
-            raise worker_died(str(error)) from error
-        except (ConnectionError, EOFError) as error:  # it died while it handed a batch over
-            raise worker_died(type(error).__name__) from error
 
     def state_dict(self) -> dict[str, int]:
         """Nothing to keep, the position follows from the step; that it exists tells Lightning that resuming works."""

@@ -45,9 +45,11 @@ def open_voc(config: DataOptions, split: str, training: bool = False) -> StoredI
 
     if config.sbd is not None and class_names != VOC_CLASSES:
         raise DataError(f"the masks of SBD ({config.sbd}) have VOC's 20 classes, but {root} has others; leave sbd out")
-    require(splits.names(split), masks, "masks", split, root / MASKS)
+    listed = splits.names(split)
+    require(listed, images, "images", split, root / IMAGES)
+    require(listed, masks, "masks", split, root / MASKS)
     palette = voc_palette() if class_names == VOC_CLASSES else None
-    return open_split(Folder(splits, root / IMAGES, class_names, entry, palette), config, split, training, more)
+    return open_split(Folder(splits, class_names, entry, palette), config, split, training, more)
 
 
 def _from_sbd(root: Path, listed: set[str], splits: Splits, measured: Iterable[str]) -> list[Entry]:

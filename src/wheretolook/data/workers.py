@@ -7,6 +7,7 @@ passed on.
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -103,11 +104,30 @@ def unpacked(values: Sequence[Any]) -> Batch:
     return Batch._make(torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values)
 
 
-def worker_died(words: str) -> DataError:
+def is_death(error: Exception) -> bool:
+    """Whether an error says that a worker is gone; torch notices it, or the connection to it breaks off first.
+
+    Args:
+        error: what the loader raised.
+    """
+    return not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker (pid")
+
+
+def end_workers(batches: object) -> None:
+    """End all workers: until then, torch's handler of signals raises a death wherever the program happens to be.
+
+    Args:
+        batches: the loader's iterator.
+    """
+    with suppress(RuntimeError):
+        batches._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def worker_died(error: Exception) -> DataError:
     """What to say where a process that loads images is gone.
 
     Args:
-        words: torch's own, or Python's.
+        error: what the loader raised.
     """
-    words = words.splitlines()[0].split(". ")[0]
+    words = str(error).splitlines()[0].split(". ")[0]
     return DataError(f"a process that loads images has ended ({words}): out of memory, or of shared memory; {REMEDY}")
