@@ -144,12 +144,15 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*at, network, "--data.root=nowhere"], "there is no folder nowhere"),
         (
             [*at, network, "--data.root=voc", "--data.layout=vok"],
-            "there is no layout 'vok'; did you mean 'voc'?; known: ",
+            "there is no layout 'vok'; did you mean 'voc'?",
         ),
         ([*at, network, "--data.root=empty"], "empty has no folder JPEGImages or images"),
         ([*at, network, "--data.root=voc", "--data.split=vaal"], "there is no split 'vaal'; did you mean 'val'?"),
         ([*at, network, "--data.root=voc", "--data.split=odd"], ghost),
-        ([*small, "--data.root=voc", "--data.split=val"], "mask voc/SegmentationClass/c.png has the value 77"),
+        (
+            [*small, "--data.root=voc", "--data.split=val", "--data.val_split=train"],
+            "mask voc/SegmentationClass/c.png has the value 77",
+        ),
         ([*small, "--data.root=thumbs", "--out=thumbs_run"], "a: expected images of at least 32x32, got 16x12; "),
         (
             [*at, network, *SERVED, f"--out={network}"],

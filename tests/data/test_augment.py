@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from wheretolook.data import open_dataset
 from wheretolook.data.augment import Window, augment, cut, draw_window, frame, jitter_colours
+from wheretolook.data.loading import ImageData
 from wheretolook.data.masks import mask_labels
+from wheretolook.data.order import AugmentedImages
 from wheretolook.data.targets import mask_planes
-from wheretolook.options.data import DataOptions
+from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.records import TORCHVISION, VOID, Sample
 
 CONFIG = DataOptions(crop=(24, 20), scale=(0.5, 2.0))
@@ -160,3 +163,91 @@ def test_colours_change_by_the_amounts_drawn():
     torch.testing.assert_close(out, expected.float().clamp(0, 1), atol=1e-5, rtol=0)
     out = jitter_colours(torch.rand(3, 6, 7), 1.0, np.random.default_rng(4))
     assert out.min() >= 0 and out.max() <= 1
+
+
+def overlapping(height=30, width=40):
+    """An image of boxes: planes that overlap, one of a class that is only labelled, colours that show each plane."""
+    planes = torch.zeros(3, height, width, dtype=torch.uint8)
+    planes[0, 5:20, 5:20] = 1
+    planes[1] = VOID
+    planes[2, 10:25, 10:35] = 1
+    image = torch.stack([planes[0].float(), planes[2].float(), torch.zeros(height, width)])
+    labels = torch.tensor([True, False, True, True])
+    return Sample(image, torch.full((height, width), VOID), labels, planes, False, "boxed", "group", True)
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 2.0)])
+def test_every_plane_moves_with_the_image(scale):
+    """Red is the first plane and green the third, so each pixel says what its planes must be; outside says nothing."""
+    config, seen = DataOptions(crop=(24, 20), scale=scale, colour=0.0), 0
+    for index in range(40):
+        out = augment(overlapping(), config, 0, 0, index)
+        assert (out.group, out.exclusive, out.name, out.segmented) == ("group", True, "boxed", False)
+        assert len(out.targets) == out.labels.sum() and out.targets.shape[1:] == (24, 20)
+        colours = {0: out.image[0], 3: out.image[1]}
+        for place, class_index in enumerate(out.labels.nonzero().flatten().tolist()):
+            plane = out.targets[place]
+            if class_index == 2:  # only labelled
+                assert (plane == VOID).all()
+                continue
+            inside = out.image[2] == 0  # the mean colour has some blue
+            pure = inside & ((colours[class_index] == 0) | (colours[class_index] == 1))
+            if scale == (1.0, 1.0):
+                assert pure.sum() == inside.sum() and (plane[~inside] == VOID).all()
+                assert torch.equal(plane[pure], colours[class_index][pure].to(torch.uint8))
+            seen += int((plane == 1).sum())
+    assert seen > 1000
+
+
+def test_a_class_leaves_with_its_last_pixel_and_a_label_without_annotation_stays():
+    lost = 0
+    for index in range(60):
+        out = augment(overlapping(), DataOptions(crop=(6, 6), scale=(1.0, 1.0)), 0, 0, index)
+        assert out.labels[2]
+        for place, class_index in enumerate(out.labels.nonzero().flatten().tolist()):
+            assert class_index == 2 or (out.targets[place] == 1).any()
+        lost += 3 - int(out.labels.sum())
+    assert lost > 20
+
+
+def test_the_planes_of_a_mask_are_still_its_own():
+    for index in range(20):
+        out = augment(coded_sample(), CONFIG, 0, 0, index)
+        assert torch.equal(out.targets, mask_planes(out.mask, out.labels))
+
+
+def test_the_sample_that_is_augmented_is_left_alone():
+    sample = overlapping()
+    before = [value.clone() for value in sample if isinstance(value, torch.Tensor)]
+    augment(sample, DataOptions(crop=(6, 6)), 0, 0, 1)
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, (v for v in sample if isinstance(v, torch.Tensor)), strict=True)
+    )
+
+
+def test_each_epoch_and_each_seed_augments_an_image_anew():
+    """What training shows, not what `augment` could: the epoch and the seed must be handed on."""
+    scenes = DataOptions(crop=(24, 20), scenes=ScenesOptions(size=32, images=3))
+    data = open_dataset(scenes, "train")
+    for seed in (0, 1):
+        images = AugmentedImages(data, scenes, seed)
+        for key in ((0, 0), (1, 0), (4, 2)):
+            epoch, index = key
+            assert same(images[key], augment(data[index], scenes, seed, epoch, index))
+    first = AugmentedImages(data, scenes, 0)
+    shown = [first[epoch, index].image for epoch in range(3) for index in range(3)]
+    shown += [AugmentedImages(data, scenes, 1)[0, index].image for index in range(3)]
+    assert not any(torch.equal(a, b) for n, a in enumerate(shown) for b in shown[:n])
+
+
+def test_a_run_of_several_epochs_repeats_no_picture():
+    config = DataOptions(crop=(24, 20), batch_size=2, scenes=ScenesOptions(size=32, images=4))
+    batches = list(ImageData(config, steps=6, seed=3).train_dataloader())
+    names = [name for batch in batches for name in batch.names]
+    images = [image for batch in batches for image in batch.images]
+    assert sorted(names) == sorted(3 * list(open_dataset(config, "train").names))
+    assert not any(torch.equal(a, b) for n, a in enumerate(images) for b in images[:n])
+    again = list(ImageData(config, steps=6, seed=3).train_dataloader())
+    other = list(ImageData(config, steps=6, seed=4).train_dataloader())
+    assert all(torch.equal(a.images, b.images) for a, b in zip(batches, again, strict=True))
+    assert not any(torch.equal(a.images, b.images) for a, b in zip(batches, other, strict=True))

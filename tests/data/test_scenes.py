@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from wheretolook.data import scenes
+from wheretolook.data.keys import generator
 from wheretolook.data.scenes import Scenes, home_background, scene_background
 from wheretolook.data.textures import CLASSES, signed_distance
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import ScenesOptions
+from wheretolook.records import VOID
 
 
 def same(one, other):
@@ -93,3 +96,38 @@ def test_distance_grows_by_at_most_about_a_pixel_a_pixel(surface):
 def test_numbers_out_of_range(wrong):
     with pytest.raises(ConfigError):
         Scenes(ScenesOptions(**wrong), "train")
+
+
+def test_objects_lie_on_each_other_as_their_masks_do(monkeypatch):
+    """In flat colours: where two objects meet, picture and mask show the one that the plan has first."""
+
+    def flat(surface, contrast, x, y, scale, random):
+        level = 0.1 * (1 + CLASSES.index(surface)) if surface in CLASSES else 0.0
+        return np.full((*x.shape, 3), level, np.float32)
+
+    def painted(plan):
+        return scenes._paint(plan, config.size, generator("unused", 0))
+
+    config, met = ScenesOptions(size=48, images=60), 0
+    monkeypatch.setattr(scenes, "_lit", lambda image, *rest: image)
+    monkeypatch.setattr(scenes, "_cover", flat)
+    for index in range(config.images):
+        plan = scenes._plan(config, "val", scenes._random(config, "val", index))
+        image, mask = painted(plan)
+        shown = (image[..., 0] * 10).round().astype(int)
+        assert (shown[mask != VOID] == mask[mask != VOID]).all()
+        covered = np.zeros(mask.shape, bool)
+        for placed in plan.objects:  # from the top
+            own = painted(plan._replace(objects=(placed,)))[1] == placed.class_index + 1
+            assert (mask[own & ~covered] == placed.class_index + 1).all()
+            met += int((own & covered).sum())
+            covered |= painted(plan._replace(objects=(placed,)))[1] != 0
+    assert met > 500
+
+
+def test_what_a_scene_shows_is_known_without_painting_it():
+    for split in ("train", "val"):
+        data = Scenes(ScenesOptions(images=60, size=48), split)
+        for index in range(60):
+            assert data.classes_in(index) == set(data[index].labels.nonzero().flatten().tolist())
+    assert data.classes_of_images == tuple(data.classes_in(index) for index in range(60))

@@ -75,7 +75,7 @@ def _clipped(numbers: list[float], size: tuple[int, int], where: str, row: Row) 
     """The box without what reaches out of its image by rounding."""
     height, width = size
     limits = (width, height, width, height)
-    left, top, right, bottom = (min(max(n, 0.0), limit) for n, limit in zip(numbers, limits, strict=True))
+    left, top, right, bottom = (min(max(n, 0.0), float(limit)) for n, limit in zip(numbers, limits, strict=True))
     if not all(-SLACK <= number <= limit + SLACK for number, limit in zip(numbers, limits, strict=True)):
         raise DataError(
             f"{where}: the box {_written(row)} reaches out of its image, which is {width} pixels wide and {height}"
