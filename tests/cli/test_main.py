@@ -128,6 +128,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
     at, gain = ["evaluate", "--weights"], ["train-gain", *SERVED, *QUICK, "--weights", network]
     small = ["train-segmenter", "--data.batch_size=1", *QUICK, "--network.widths", *"44444"]
     small += ["--network.segmenter_width=8"]
+    swapped = ["--data.root=voc", "--data.split=val", "--data.val_split=train"]
     draw = ["visualize", "--before", network, "--after", network]
     no_run = "expected a network.safetensors in the run folder empty, found none; is the run finished?"
     ghost = "split 'odd' names 2 images, but 1 of them are not in voc/JPEGImages, first 'ghost'"
@@ -150,7 +151,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*at, network, "--data.root=voc", "--data.split=vaal"], "there is no split 'vaal'; did you mean 'val'?"),
         ([*at, network, "--data.root=voc", "--data.split=odd"], ghost),
         (
-            [*small, "--data.root=voc", "--data.split=val", "--data.val_split=train"],
+            [*small, *swapped],
             "mask voc/SegmentationClass/c.png has the value 77",
         ),
         ([*small, "--data.root=thumbs", "--out=thumbs_run"], "a: expected images of at least 32x32, got 16x12; "),

@@ -123,8 +123,8 @@ class ImageLoader(DataLoader[Sample]):
         batches = super().__iter__()
         try:
             yield from self._in_own_words(batches)
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            if not (self.num_workers and is_death(error)):
+        except RuntimeError as error:  # torch's signal of a worker's death; it may come while another error is handled
+            if not is_death(error):
                 raise
             end_workers(batches)
             raise worker_died(error) from error
@@ -135,6 +135,11 @@ class ImageLoader(DataLoader[Sample]):
                 yield unpacked(batch) if self.piped else batch
         except WhereToLookError as error:
             raise type(error)(_own_words(error)) from error
+        except (ConnectionError, EOFError) as error:  # a worker died while it handed its batch over
+            if not self.num_workers:
+                raise
+            end_workers(batches)
+            raise worker_died(error) from error
 
     def state_dict(self) -> dict[str, int]:
         """Nothing to keep, the position follows from the step; that it exists tells Lightning that resuming works."""

@@ -104,13 +104,13 @@ def unpacked(values: Sequence[Any]) -> Batch:
     return Batch._make(torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values)
 
 
-def is_death(error: Exception) -> bool:
-    """Whether an error says that a worker is gone; torch notices it, or the connection to it breaks off first.
+def is_death(error: RuntimeError) -> bool:
+    """Whether an error is torch's word for a worker that is gone.
 
     Args:
         error: what the loader raised.
     """
-    return not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker (pid")
+    return str(error).startswith("DataLoader worker (pid")
 
 
 def end_workers(batches: object) -> None:
@@ -129,5 +129,5 @@ def worker_died(error: Exception) -> DataError:
     Args:
         error: what the loader raised.
     """
-    words = str(error).splitlines()[0].split(". ")[0]
+    words = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
     return DataError(f"a process that loads images has ended ({words}): out of memory, or of shared memory; {REMEDY}")
