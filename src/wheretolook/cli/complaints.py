@@ -54,12 +54,16 @@ def spoken(kind: Any) -> str:
     Example:
         >>> spoken(int | None), spoken(Literal["voc", "folder"] | None), spoken(tuple[int, int]), spoken(list[str])
         ('int or none', 'voc, folder or none', '2 values (int)', 'a list')
+        >>> spoken(dict[str, Any])
+        'names with values such as {depth: 4}'
     """
     parts = get_args(kind)
     if get_origin(kind) is tuple:
         return f"{len(parts)} values ({spoken(parts[0])})"
     if get_origin(kind) is list:
         return "a list"
+    if get_origin(kind) is dict:
+        return "names with values such as {depth: 4}"
     if parts:  # of a Literal or a union
         words = [part if isinstance(part, str) else spoken(part) for part in _choices(kind)]
         return f"{', '.join(words[:-1])} or {words[-1]}"

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Callable
 from dataclasses import fields
+from typing import cast
 
 from torch import nn
 
-from wheretolook.errors import ConfigError, WeightsError, nearest
+from wheretolook.errors import ConfigError, WeightsError
 from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, Architecture, Padding
 from wheretolook.networks.fcn.weights import FCNWeights, build_fcn, fcn_weights, fill
 from wheretolook.networks.weights import Weights
+from wheretolook.networks.wrapped import build_guided
 from wheretolook.options.network import NetworkOptions
 from wheretolook.records import CAFFE, GuidedNetwork, Preprocessing
 
@@ -19,7 +21,12 @@ DEFAULT: Architecture = "fcn8s"
 
 
 def new_network(
-    options: NetworkOptions, class_names: tuple[str, ...], start: Weights | None, seed: int
+    options: NetworkOptions,
+    class_names: tuple[str, ...],
+    start: Weights | None,
+    seed: int,
+    *,
+    make: Callable[..., nn.Module] | None = None,
 ) -> GuidedNetwork:
     """Build the network of the options and fill it with whatever the weights have for it.
 
@@ -30,6 +37,7 @@ def new_network(
         class_names: the foreground classes.
         start: weights to start from; None for fresh ones.
         seed: of whatever starts afresh.
+        make: makes the module, in place of what the options name.
 
     Raises:
         WeightsError: the weights are of another network than the options', or of other classes.
@@ -37,6 +45,9 @@ def new_network(
     """
     if start is not None:
         require_classes(start, class_names)
+    if not _is_fcn(options, start, make):
+        return build_guided(options, class_names, start, make=make, seed=seed)
+    _require_fcn_options(options)
     found = None if start is None else fcn_weights(start)
     if found is not None and found.segments:
         network = build_fcn(found, class_names, padding=options.padding, seed=seed)
@@ -78,9 +89,13 @@ def build(
     Raises:
         WeightsError: the file is of another network, or has no class names and none were given.
     """
-    return build_fcn(
-        fcn_weights(weights), class_names, padding=padding or options.padding, preprocessing=preprocessing, seed=seed
-    )
+    if not _is_fcn(options, weights, make):
+        return build_guided(options, class_names, weights, make=make, preprocessing=preprocessing, seed=seed).eval()
+    _require_fcn_options(options)
+    found = fcn_weights(weights)
+    network = build_fcn(found, class_names, padding=padding or options.padding, preprocessing=preprocessing, seed=seed)
+    require_network(found, network, options)
+    return network
 
 
 def require_classes(weights: Weights, class_names: tuple[str, ...]) -> None:
@@ -130,7 +145,7 @@ def classifying(network: GuidedNetwork, weights: Weights) -> GuidedNetwork:
 
 def _fresh_fcn(options: NetworkOptions, class_names: tuple[str, ...], start: FCNWeights | None, seed: int) -> FCN:
     """An FCN of the options' widths, with what the weights have for it."""
-    network = ARCHITECTURES[_architecture(options)](
+    network = ARCHITECTURES[cast(Architecture, options.name or DEFAULT)](
         class_names,
         widths=options.widths,
         segmenter_width=options.segmenter_width,
@@ -146,11 +161,14 @@ def _fresh_fcn(options: NetworkOptions, class_names: tuple[str, ...], start: FCN
     return network
 
 
-def _architecture(options: NetworkOptions) -> Architecture:
-    named = next((known for known in ARCHITECTURES if known == (options.name or DEFAULT)), None)
-    if named is None:
-        name = str(options.name)
-        raise ConfigError(
-            f"expected a network such as {', '.join(ARCHITECTURES)}, got {name}{nearest(name, ARCHITECTURES)}"
-        )
-    return named
+def _is_fcn(options: NetworkOptions, weights: Weights | None, make: Callable[..., nn.Module] | None) -> bool:
+    """Whether it is an FCN that is wanted: by name, by what the file says, or since nothing is said at all."""
+    name = options.name or (weights.network if weights is not None else "")
+    described = weights is not None and bool(weights.description)
+    return make is None and (name in ARCHITECTURES or not (name or described))
+
+
+def _require_fcn_options(options: NetworkOptions) -> None:
+    for name in ("arguments", "layer", "input_size", "scores"):
+        if getattr(options, name) not in ({}, None, "classifier"):
+            raise ConfigError(f"an FCN has one layer and one classifier of its own; leave out network.{name}")

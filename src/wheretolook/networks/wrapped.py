@@ -1,0 +1,200 @@
+"""Guided networks around a library's module or the user's, with the weights of any file."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from torch import nn
+
+from wheretolook.errors import ConfigError, WeightsError
+from wheretolook.networks.fitting import fill_module, listed, require_numbers
+from wheretolook.networks.guide import GuidedModule, guide
+from wheretolook.networks.libraries import LIBRARIES, make_module
+from wheretolook.networks.made import Made, Wanted
+from wheretolook.networks.weights import Weights, broken_description, preprocessing_of
+from wheretolook.options.network import NetworkOptions
+from wheretolook.records import Preprocessing
+
+log = logging.getLogger("wheretolook")
+OF_FCN = ("widths", "segmenter_width", "padding", "dropout", "classifier_dropout")
+
+
+def build_guided(
+    options: NetworkOptions,
+    class_names: tuple[str, ...] | None,
+    weights: Weights | None,
+    *,
+    make: Callable[..., nn.Module] | None = None,
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+) -> GuidedModule:
+    """A guided network of a library's module or the user's, with what a file has for it.
+
+    Args:
+        options: which network; what is left at its default is as the file's description says.
+        class_names: the foreground classes; None for those that the file names.
+        weights: of ours, whose description makes the network again, or a state dict of the bare module; None for fresh.
+        make: makes the module, in place of what options or file name.
+        preprocessing: None for what the file or the library has on record.
+        seed: of whatever starts afresh.
+
+    Raises:
+        WeightsError: the file is of another network, names a function that the user has not named, or does not fit.
+        ConfigError: the options name no network that there is.
+    """
+    _require_no_fcn_options(options)
+    description = weights.description if weights is not None else {}
+    if weights is None or not description:
+        return _of_options(options, class_names, weights, make, preprocessing, seed)
+    _require_same(weights, options, make)
+    if not _makes_sense(description):
+        raise broken_description(weights.path)
+    try:
+        return _of_description(options, class_names, weights, make, preprocessing, seed)
+    except ConfigError as error:
+        raise WeightsError(f"{weights.path}: {error}") from error
+
+
+def _of_options(
+    options: NetworkOptions,
+    class_names: tuple[str, ...] | None,
+    weights: Weights | None,
+    make: Callable[..., nn.Module] | None,
+    preprocessing: Preprocessing | None,
+    seed: int,
+) -> GuidedModule:
+    """The network that the user names, with fresh weights or those of a bare state dict."""
+    if class_names is None:
+        where = "" if weights is None else f"{weights.path}: "
+        raise WeightsError(f"{where}expected class names, got weights without; give class_names=(...)")
+    made = _made(_name(options, make), options.arguments, len(class_names), make, seed)
+    if weights is not None:
+        fill_module(made.module, weights)  # first: the layer is found by the gradients of what is trained
+    return _guided(made, options, class_names, preprocessing, {}, seed)
+
+
+def _of_description(
+    options: NetworkOptions,
+    class_names: tuple[str, ...] | None,
+    weights: Weights,
+    make: Callable[..., nn.Module] | None,
+    preprocessing: Preprocessing | None,
+    seed: int,
+) -> GuidedModule:
+    """The network that a file of ours describes, with its weights."""
+    description = weights.description
+    named = tuple(description["class_names"])
+    if class_names is not None and len(class_names) != len(named):
+        raise ConfigError(f"expected {len(named)} class names, got {len(class_names)}: {', '.join(class_names)}")
+    name = weights.network
+    told = options.name is not None or make is not None
+    wanted = Wanted(name.partition(":")[2], dict(description.get("arguments", {})), len(named), from_file=True)
+    if name.partition(":")[0] not in LIBRARIES and not told:
+        raise ConfigError(
+            f"is of {name}, a function that is never run because a file says so; name it yourself: --network {name}, "
+            "or load_network(path, make=function)"
+        )
+    made = make_module(name, wanted, make=make, seed=seed)
+    given = preprocessing or preprocessing_of(description)
+    network = _guided(made, options, class_names or named, given, description, seed)
+    _load(network, weights)
+    return network
+
+
+def _makes_sense(description: Mapping[str, Any]) -> bool:
+    """Whether a description that was read from a file is of the kind that `GuidedModule.describe` writes."""
+    pairs = (description.get("input_size"), description.get("classifier_widths"))
+    return (
+        isinstance(description.get("arguments", {}), Mapping)
+        and isinstance(description.get("layer"), str | None)
+        and description.get("scores") in ("logits", "pooled", "classifier")
+        and isinstance(description.get("background"), bool)
+        and all(pair is None or _is_pair(pair) for pair in pairs)
+    )
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) and one > 0 for one in value)
+
+
+def _made(
+    name: str, arguments: Mapping[str, Any], classes: int, make: Callable[..., nn.Module] | None, seed: int
+) -> Made:
+    return make_module(name, Wanted(name.partition(":")[2], dict(arguments), classes), make=make, seed=seed)
+
+
+def _name(options: NetworkOptions, make: Callable[..., nn.Module] | None) -> str:
+    if make is None:
+        return options.name or ""
+    return options.name or f"{make.__module__}:{getattr(make, '__qualname__', type(make).__qualname__)}"
+
+
+def _guided(
+    made: Made,
+    options: NetworkOptions,
+    class_names: tuple[str, ...],
+    preprocessing: Preprocessing | None,
+    description: Mapping[str, Any],
+    seed: int,
+) -> GuidedModule:
+    """Guide a module as the options say; what they leave open is as the description says."""
+    size = options.input_size or description.get("input_size") or made.input_size
+    widths = options.classifier_widths or description.get("classifier_widths")
+    extra: dict[str, Any] = {} if widths is None else {"classifier_widths": tuple(widths)}
+    return guide(
+        made.module,
+        options.layer or description.get("layer"),
+        class_names=class_names,
+        scores=options.scores or description.get("scores") or "auto",
+        preprocessing=preprocessing or made.preprocessing,
+        input_size=None if size is None else (int(size[0]), int(size[1])),
+        background=bool(description.get("background", True)),
+        source=made.source,
+        seed=seed,
+        **extra,
+    )
+
+
+def _require_no_fcn_options(options: NetworkOptions) -> None:
+    for option in fields(options):
+        if option.name in OF_FCN and getattr(options, option.name) != option.default:
+            raise ConfigError(
+                f"network.{option.name} is of an FCN, and {options.name or 'this network'} is none; leave it out"
+            )
+
+
+def _require_same(weights: Weights, options: NetworkOptions, make: Callable[..., nn.Module] | None) -> None:
+    """Make sure that what the user names is what the file is of, as far as the name of a folder tells."""
+    name, described = options.name, weights.network
+    alike = name == described or (name or "").partition(":")[0] == described.partition(":")[0] == "transformers"
+    if name is not None and make is None and not alike:
+        raise WeightsError(
+            f"{weights.path}: expected weights of {name}, got those of {described}; choose one of the two"
+        )
+    given, kept = options.arguments, weights.description.get("arguments", {})
+    if given and given != kept and not (name or "").startswith("transformers:"):
+        raise WeightsError(
+            f"{weights.path}: expected network.arguments as in the file, {kept}, got {given}; leave them out"
+        )
+
+
+def _load(network: GuidedModule, weights: Weights) -> None:
+    """Every array of the module; an added classifier's where the file has one of its widths."""
+    own = network.state_dict()
+    shared = {
+        name: tensor for name, tensor in weights.tensors.items() if name in own and own[name].shape == tensor.shape
+    }
+    lacking = [name for name in own if name not in shared]
+    lost = [name for name in lacking if not name.startswith("classifier.")]
+    if lost:
+        raise WeightsError(
+            f"{weights.path}: expected the arrays of {weights.network}, got none that fits for {listed(lost)}; "
+            "file and description, or the library's version, do not belong together"
+        )
+    require_numbers(weights, shared)
+    network.load_state_dict(shared, strict=False)
+    if lacking:
+        log.warning(
+            "%s: started fresh: the added classifier; train it before its attention means anything", weights.path
+        )

@@ -1,0 +1,412 @@
+"""Networks of every library from options and from files: the same again, with whatever weights users have."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import wheretolook  # first: makes torchvision importable beside a torch that it was not built for
+from wheretolook.cli.main import expanded, main, make_parser, read_recipe
+from wheretolook.errors import ConfigError, WeightsError
+from wheretolook.networks.build import network_for, new_network
+from wheretolook.networks.files import load_network, read_weights, save_network
+from wheretolook.networks.guide import GuidedModule
+from wheretolook.options.network import NetworkOptions
+from wheretolook.records import TORCHVISION, GuidedNetwork, Preprocessing
+
+from .narrow import narrow
+
+NAMES = ("cat", "dog", "boat")
+SMALL_VIT = {"img_size": 64, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2}
+HALVES = Preprocessing("RGB", 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4, num_classes=2):
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(3, width, 3, 2), nn.BatchNorm2d(width), nn.ReLU())
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, images):
+        return self.head(self.model(images).mean(dim=(2, 3)))
+
+def not_a_network():
+    return 3
+"""
+
+
+def vit_folder(folder: Path) -> Path:
+    """A classifier of transformers as its program saves it, config and processor written by hand."""
+    folder.mkdir()
+    config = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "image_size": 64, "patch_size": 16}
+    config |= {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config |= {"auto_map": {"AutoModelForImageClassification": "evil.Evil"}, "_attn_implementation": "evil/kernel"}
+    (folder / "config.json").write_text(json.dumps(config))
+    processor = {"do_rescale": True, "rescale_factor": 1 / 127.5, "do_normalize": True}
+    processor |= {"image_mean": [1.0, 1.1, 1.2], "image_std": [0.5, 0.6, 0.7]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def segformer_folder(folder: Path) -> Path:
+    folder.mkdir()
+    config = {"architectures": ["SegformerForSemanticSegmentation"], "model_type": "segformer", "depths": [1, 1, 1, 1]}
+    config |= {"hidden_sizes": [8, 16, 24, 32], "decoder_hidden_size": 16, "id2label": {"0": "wall", "1": "sky"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
+    return folder
+
+
+CASES: dict[str, tuple[Callable[[Path], NetworkOptions], Preprocessing, bool]] = {
+    "torchvision": (lambda _: NetworkOptions("torchvision:resnet18", input_size=(64, 64)), TORCHVISION, False),
+    "torchvision segmenter": (
+        lambda _: NetworkOptions("torchvision:lraspp_mobilenet_v3_large", input_size=(64, 64)),
+        TORCHVISION,
+        True,
+    ),
+    "timm": (lambda _: NetworkOptions("timm:vit_small_patch16_224", SMALL_VIT), HALVES, False),
+    "smp": (lambda _: NetworkOptions("smp:Unet", {"encoder_name": "resnet18"}, input_size=(64, 64)), TORCHVISION, True),
+    "transformers": (
+        lambda path: NetworkOptions(f"transformers:{vit_folder(path / 'vit')}"),
+        Preprocessing("RGB", 2.0, (1.0, 1.1, 1.2), (0.5, 0.6, 0.7)),
+        False,
+    ),
+    "transformers segmenter": (
+        lambda path: NetworkOptions(f"transformers:{segformer_folder(path / 'segformer')}", input_size=(64, 64)),
+        Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        True,
+    ),
+}
+
+
+def images() -> Tensor:
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+def same_outputs(first: GuidedNetwork, second: GuidedNetwork) -> bool:
+    one, other = first.eval()(images()), second.eval()(images())
+    masks = one.mask_scores is None or torch.equal(one.mask_scores, other.mask_scores)
+    return masks and torch.equal(one.class_scores, other.class_scores) and torch.equal(one.features, other.features)
+
+
+def fresh(options: NetworkOptions, seed: int = 0) -> GuidedModule:
+    network = new_network(options, NAMES, None, seed)
+    assert isinstance(network, GuidedModule)
+    return network.eval()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_network_of_every_library_is_made_saved_and_made_again(case, tmp_path, monkeypatch):
+    options, preprocessing, segments = CASES[case]
+    state = torch.random.get_rng_state()
+    network = fresh(options(tmp_path), seed=5)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert network.preprocessing == preprocessing and network.class_names == NAMES
+    output = network(images())
+    assert output.class_scores.shape == (2, 3)
+    assert (output.mask_scores.shape if output.mask_scores is not None else None) == (
+        (2, 4, 64, 64) if segments else None
+    )
+
+    save_network(network, tmp_path / "network.safetensors")
+    for folder in ("vit", "segformer"):  # nothing of it is needed any more
+        (tmp_path / folder).is_dir() and (tmp_path / folder).rename(tmp_path / f"gone {folder}")
+    again = load_network(tmp_path / "network.safetensors", seed=7)
+    assert same_outputs(network, again) and not again.training
+    assert again.describe() == network.describe() and str(tmp_path) not in json.dumps(again.describe())
+
+
+@pytest.mark.parametrize("case", ["torchvision", "timm", "smp"])
+def test_the_seed_is_of_the_first_weights(case, tmp_path):
+    options = CASES[case][0](tmp_path)
+    first, again, other = (fresh(options, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def bare(case: str) -> nn.Module:
+    """The library's own network, made without us, its weights from another seed."""
+    torch.manual_seed(11)
+    if case == "torchvision":
+        from torchvision.models import resnet18
+
+        network = resnet18(num_classes=3)
+    elif case == "timm":
+        import timm
+
+        network = timm.create_model("vit_small_patch16_224", num_classes=3, **SMALL_VIT)
+    else:
+        import segmentation_models_pytorch as smp
+
+        network = smp.Unet("resnet18", encoder_weights=None, classes=4)
+    return network.eval()
+
+
+PREFIXES = ("", "module.", "_orig_mod.", "model.", "network.", "module._orig_mod.model.")
+
+
+@pytest.mark.parametrize("case", ["torchvision", "timm", "smp"])
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("kind", ["pth", "checkpoint", "safetensors"])
+def test_a_state_dict_of_the_bare_module_is_taken_whoever_wrapped_it(case, prefix, kind, tmp_path, caplog):
+    module = bare(case)
+    state = {prefix + name: value for name, value in module.state_dict().items()}
+    path = tmp_path / f"weights.{'safetensors' if kind == 'safetensors' else 'ckpt'}"
+    if kind == "safetensors":
+        save_file({name: value.clone() for name, value in state.items()}, path)
+    else:
+        torch.save({"state_dict": state, "epoch": 3} if kind == "checkpoint" else state, path)
+    network = network_for(read_weights(path), NAMES, CASES[case][0](tmp_path))
+    scores = network(images())
+    expected = module(images())
+    torch.testing.assert_close(scores.mask_scores if case == "smp" else scores.class_scores, expected, rtol=0, atol=0)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_what_a_checkpoint_of_lightning_has_beside_the_network_is_left_out_and_named(tmp_path, caplog):
+    module = bare("torchvision")
+    state = {f"model.{name}": value for name, value in module.state_dict().items()}
+    torch.save({"state_dict": {**state, "criterion.weight": torch.ones(3)}}, tmp_path / "last.ckpt")
+    network = load_network(tmp_path / "last.ckpt", class_names=NAMES, network="torchvision:resnet18")
+    assert torch.equal(network(images()).class_scores, module(images()))
+    assert not caplog.messages  # what belongs to the loss is nobody's loss
+
+
+def test_a_head_for_other_classes_stays_fresh_and_is_named(tmp_path, caplog):
+    from torchvision.models import resnet18
+
+    module = resnet18(num_classes=10)
+    torch.save(module.state_dict(), tmp_path / "ten.pth")
+    options = NetworkOptions("torchvision:resnet18", input_size=(64, 64))
+    network = network_for(read_weights(tmp_path / "ten.pth"), NAMES, options, seed=4)
+    assert isinstance(network, GuidedModule)
+    own, head = network.module.state_dict(), fresh(options, seed=4).module.state_dict()
+    for name, value in module.state_dict().items():
+        assert torch.equal(own[name], head[name] if name.startswith("fc.") else value), name
+    (message,) = caplog.messages
+    assert "120 of the network's 122 arrays loaded" in message
+    assert "fc.weight (10x512 in the file, 3x512 in the network), fc.bias (10 in the file, 3 in the network)" in message
+
+
+def test_an_encoder_alone_goes_where_it_fits_and_the_rest_is_named(tmp_path, caplog):
+    from torchvision.models import resnet18
+
+    encoder = resnet18()
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pth")
+    network = network_for(read_weights(tmp_path / "encoder.pth"), NAMES, CASES["smp"][0](tmp_path))
+    assert isinstance(network, GuidedModule)
+    assert torch.equal(network.module.get_parameter("encoder.layer4.1.conv2.weight"), encoder.layer4[1].conv2.weight)
+    (message,) = caplog.messages
+    assert "since not in the file: decoder." in message and "not used: encoder.fc" in message
+
+
+def test_a_folder_of_transformers_brings_its_weights(tmp_path):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    folder = vit_folder(tmp_path / "vit")
+    said = {name: value for name, value in json.loads((folder / "config.json").read_text()).items() if name[0] != "_"}
+    del said["auto_map"], said["architectures"], said["model_type"]
+    module = ViTForImageClassification(ViTConfig(**said, num_labels=3)).eval()
+    save_file({name: value.clone() for name, value in module.state_dict().items()}, folder / "model.safetensors")
+    network = load_network(folder, network=f"transformers:{folder}", class_names=NAMES)
+    torch.testing.assert_close(network(images()).class_scores, module(images()).logits, rtol=0, atol=0)
+    assert network.preprocessing(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist() == pytest.approx(
+        [(0.5 * 255 / 127.5 - mean) / std for mean, std in ((1.0, 0.5), (1.1, 0.6), (1.2, 0.7))], abs=1e-6
+    )
+
+
+def test_weights_of_which_nothing_fits(tmp_path):
+    torch.save({"a.weight": torch.ones(2, 2), "conv1.weight": torch.ones(1)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"other.pth: expected weights of ResNet, .* got none that fits: a.weight"):
+        network_for(read_weights(tmp_path / "other.pth"), NAMES, CASES["torchvision"][0](tmp_path))
+
+
+def test_nan_in_a_state_dict(tmp_path):
+    state = bare("torchvision").state_dict()
+    state["layer1.0.conv1.weight"][0, 0] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(WeightsError, match=r"NaN in layer1\.0\.conv1\.weight"):
+        network_for(read_weights(tmp_path / "nan.pth"), NAMES, CASES["torchvision"][0](tmp_path))
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A user's file beside which the command is run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets_of_mine.py").write_text(OWN)
+    path = list(sys.path)
+    yield NetworkOptions("nets_of_mine:Net", {"width": 6}, input_size=(64, 64))
+    assert sys.path == path
+    sys.modules.pop("nets_of_mine", None)
+
+
+def test_a_users_function_is_run_for_the_user_and_never_for_a_file(own_module, tmp_path):
+    network = fresh(own_module)
+    assert (network.module.head.out_features, network.module.head.in_features) == (3, 6)
+    save_network(network, "mine.safetensors")
+    sys.modules.pop("nets_of_mine")
+    with pytest.raises(WeightsError, match=r"is of nets_of_mine:Net, a function that is never run because a file"):
+        load_network("mine.safetensors")
+    assert "nets_of_mine" not in sys.modules
+    again = load_network("mine.safetensors", network="nets_of_mine:Net")
+    made = load_network("mine.safetensors", make=type(network.module))
+    assert same_outputs(network, again) and same_outputs(network, made)
+    with pytest.raises(WeightsError, match="expected weights of nets_of_mine:Other, got those of nets_of_mine:Net"):
+        load_network("mine.safetensors", network="nets_of_mine:Other")
+
+
+def test_names_that_a_users_network_shares_with_wrappers_are_its_own(own_module, tmp_path):
+    """All keys of this one begin with `model.`, as a wrapper's would."""
+    module = fresh(own_module).module.model
+    torch.save({f"model.{name}": value for name, value in module.state_dict().items()}, "trunk.pth")
+    again = network_for(read_weights(Path("trunk.pth")), NAMES, own_module, seed=9)
+    assert isinstance(again, GuidedModule)
+    assert torch.equal(again.module.get_parameter("model.0.weight"), module[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nets_of_mine:Nett", "expected a function Nett in nets_of_mine, found none; did you mean 'Net'"),
+        ("nets_of_yours:Net", "found no module nets_of_yours"),
+        ("nets_of_mine:__name__", "expected a function __name__ in nets_of_mine, got a str"),
+        ("nets_of_mine:not_a_network", "expected a torch module of nets_of_mine:not_a_network, got a int"),
+        ("fcn9s", "expected a network such as fcn8s, .* got 'fcn9s'; did you mean 'fcn8s'"),
+        ("torchvision:resnet81", "expected a model of torchvision such as .* got 'resnet81'; did you mean 'resnet18'"),
+        ("torchvision:raft_large", "expected a model of torchvision"),
+        ("timm:hf-hub:someone/something", "expected a model of timm"),
+        ("timm:vit_smal_patch16_224", "did you mean 'vit_small_patch16_224'"),
+        ("smp:unnet", "did you mean 'unet'"),
+        ("transformers:nowhere", "cannot read nowhere/config.json: no such file"),
+        ("torchvison:resnet18", "found no module torchvison.*did you mean 'torchvision'"),
+    ],
+)
+def test_a_network_that_there_is_not(name, says, own_module):
+    with pytest.raises(ConfigError, match=says) as caught:
+        fresh(NetworkOptions(name))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (NetworkOptions("timm:convnext_atto", {"depht": 3}), "timm's convnext_atto cannot be made with depht=3"),
+        (NetworkOptions("torchvision:resnet18", {"depth": 3}), "torchvision's resnet18 cannot be made with depth=3"),
+        (NetworkOptions("smp:Unet", {"encoder_name": "resnet19"}), "Unet cannot be made with encoder_name='resnet19'"),
+        (NetworkOptions("torchvision:resnet18", segmenter_width=8), "network.segmenter_width is of an FCN"),
+        (NetworkOptions("fcn8s", {"depth": 3}), "leave out network.arguments"),
+        (NetworkOptions(layer="trunk"), "leave out network.layer"),
+        (NetworkOptions(scores="pooled"), "leave out network.scores"),
+    ],
+)
+def test_options_that_a_network_does_not_take(options, says):
+    with pytest.raises(ConfigError, match=says) as caught:
+        fresh(options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["torchvision", "timm", "segmentation_models_pytorch", "transformers"])
+def test_a_library_that_is_not_installed_is_named_with_what_installs_it(package, monkeypatch, tmp_path):
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == package:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    extra = {"segmentation_models_pytorch": "smp"}.get(package, package)
+    with pytest.raises(ConfigError, match=rf"expected {package} installed.*pip install 'wheretolook\[{extra}\]'"):
+        fresh(NetworkOptions(f"{extra}:anything"))
+
+
+@pytest.mark.parametrize("classes", [NAMES[:2], ("cat", "boat", "dog"), (*NAMES, "cow")])
+def test_the_classes_of_a_file_are_the_datas(classes, tmp_path):
+    save_network(fresh(CASES["torchvision"][0](tmp_path)), tmp_path / "network.safetensors")
+    with pytest.raises(WeightsError, match="expected the data's classes"):
+        network_for(read_weights(tmp_path / "network.safetensors"), classes)
+
+
+def test_a_bare_state_dict_needs_class_names(tmp_path):
+    torch.save(bare("torchvision").state_dict(), tmp_path / "bare.pth")
+    with pytest.raises(WeightsError, match=r"bare.pth: expected class names.*class_names="):
+        load_network(tmp_path / "bare.pth", network="torchvision:resnet18")
+    with pytest.raises(WeightsError, match="expected the 13 convolutions of an FCN or VGG16"):
+        load_network(tmp_path / "bare.pth", class_names=NAMES)
+
+
+def test_the_bare_modules_state_dict_is_written_for_others(tmp_path):
+    from torchvision.models import resnet18
+
+    network = fresh(CASES["torchvision"][0](tmp_path))
+    save_network(network, tmp_path / "bare.pth")
+    module = resnet18(num_classes=3)
+    module.load_state_dict(torch.load(tmp_path / "bare.pth", weights_only=True))
+    assert torch.equal(module.eval()(images()), network(images()).class_scores)
+    with pytest.raises(WeightsError, match=r"expected an FCN for network.npz, got another network"):
+        save_network(network, tmp_path / "network.npz")
+
+
+def test_an_added_classifier_is_kept_with_its_widths_and_can_be_added_to_a_file_without(tmp_path, caplog):
+    options = NetworkOptions("torchvision:resnet18", scores="classifier", classifier_widths=(5, 6), input_size=(64, 64))
+    network = fresh(options, seed=3)
+    save_network(network, tmp_path / "network.safetensors")
+    again = load_network(tmp_path / "network.safetensors")
+    assert same_outputs(network, again) and again.describe() == network.describe()
+    assert not again.classifies and not caplog.messages
+
+    save_network(fresh(CASES["torchvision"][0](tmp_path), seed=3), tmp_path / "without.safetensors")
+    added = load_network(tmp_path / "without.safetensors", network=NetworkOptions(scores="classifier"))
+    assert not added.classifies and "started fresh: the added classifier" in caplog.messages[-1]
+    assert torch.equal(added(images()).features, network(images()).features)
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "fcn8s"])
+def test_a_file_is_of_what_it_says_and_not_of_what_options_say(name, tmp_path):
+    others = fresh(CASES["timm"][0](tmp_path)) if name != "fcn8s" else fresh(CASES["torchvision"][0](tmp_path))
+    save_network(others, tmp_path / "network.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        load_network(tmp_path / "network.safetensors", network=name)
+    assert str(tmp_path / "network.safetensors") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_fcns_file_is_no_library_network(tmp_path):
+    save_network(narrow(), tmp_path / "network.safetensors")
+    with pytest.raises(WeightsError, match="expected weights of torchvision:resnet18, got those of fcn8s"):
+        load_network(tmp_path / "network.safetensors", network="torchvision:resnet18")
+    assert wheretolook.load_network(tmp_path / "network.safetensors", network="fcn8s").class_names == NAMES
+
+
+SPELLED = NetworkOptions(
+    "timm:convnext_atto", {"depths": [1, 1, 1, 1], "drop_rate": 0.5}, "stages", "classifier", (64, 96)
+)
+
+
+def test_a_network_is_spelled_in_a_recipe(tmp_path):
+    arguments = "arguments: {depths: [1, 1, 1, 1], drop_rate: 0.5}"
+    layer = "layer: stages, scores: classifier, input_size: [64, 96]"
+    (tmp_path / "recipe.yaml").write_text(f"network: {{name: 'timm:convnext_atto', {arguments}, {layer}}}\n")
+    assert read_recipe(tmp_path / "recipe.yaml").network == SPELLED
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--network.arguments", "{depths: [1, 1, 1, 1], drop_rate: 0.5}"],
+        ["--network.arguments={depths: [1, 1, 1, 1], drop_rate: 0.5}"],
+        ["--network.arguments.depths=[1,1,1,1]", "--network.arguments.drop_rate", "0.5"],
+    ],
+)
+def test_a_network_is_spelled_on_the_command_line(arguments):
+    words = ["--network.name", "timm:convnext_atto", *arguments, "--network.layer=stages"]
+    words += ["--network.scores", "classifier", "--network.input_size", "64", "96"]
+    chosen = make_parser().parse_args(expanded(["train-segmenter", *words]))
+    assert make_parser().instantiate(chosen)["train-segmenter"]["network"] == SPELLED
+
+
+def test_arguments_that_are_no_names_with_values(capsys):
+    assert main(["train-segmenter", "--network.arguments", "depth"]) == 2
+    assert "--network.arguments: expected names with values such as {depth: 4}, got depth" in capsys.readouterr().err
