@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import wheretolook  # first: makes torchvision importable beside a torch that it was not built for
-from wheretolook.cli.main import expanded, main, make_parser, read_recipe
 from wheretolook.errors import ConfigError, WeightsError
 from wheretolook.networks.build import network_for, new_network
 from wheretolook.networks.files import load_network, read_weights, save_network
@@ -378,35 +377,3 @@ def test_an_fcns_file_is_no_library_network(tmp_path):
     with pytest.raises(WeightsError, match="expected weights of torchvision:resnet18, got those of fcn8s"):
         load_network(tmp_path / "network.safetensors", network="torchvision:resnet18")
     assert wheretolook.load_network(tmp_path / "network.safetensors", network="fcn8s").class_names == NAMES
-
-
-SPELLED = NetworkOptions(
-    "timm:convnext_atto", {"depths": [1, 1, 1, 1], "drop_rate": 0.5}, "stages", "classifier", (64, 96)
-)
-
-
-def test_a_network_is_spelled_in_a_recipe(tmp_path):
-    arguments = "arguments: {depths: [1, 1, 1, 1], drop_rate: 0.5}"
-    layer = "layer: stages, scores: classifier, input_size: [64, 96]"
-    (tmp_path / "recipe.yaml").write_text(f"network: {{name: 'timm:convnext_atto', {arguments}, {layer}}}\n")
-    assert read_recipe(tmp_path / "recipe.yaml").network == SPELLED
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--network.arguments", "{depths: [1, 1, 1, 1], drop_rate: 0.5}"],
-        ["--network.arguments={depths: [1, 1, 1, 1], drop_rate: 0.5}"],
-        ["--network.arguments.depths=[1,1,1,1]", "--network.arguments.drop_rate", "0.5"],
-    ],
-)
-def test_a_network_is_spelled_on_the_command_line(arguments):
-    words = ["--network.name", "timm:convnext_atto", *arguments, "--network.layer=stages"]
-    words += ["--network.scores", "classifier", "--network.input_size", "64", "96"]
-    chosen = make_parser().parse_args(expanded(["train-segmenter", *words]))
-    assert make_parser().instantiate(chosen)["train-segmenter"]["network"] == SPELLED
-
-
-def test_arguments_that_are_no_names_with_values(capsys):
-    assert main(["train-segmenter", "--network.arguments", "depth"]) == 2
-    assert "--network.arguments: expected names with values such as {depth: 4}, got depth" in capsys.readouterr().err

@@ -1,0 +1,37 @@
+"""How a network is named in recipes and on the command line."""
+
+import pytest
+
+from wheretolook.cli.main import expanded, main, make_parser, read_recipe
+from wheretolook.options.network import NetworkOptions
+
+SPELLED = NetworkOptions(
+    "timm:convnext_atto", {"depths": [1, 1, 1, 1], "drop_rate": 0.5}, "stages", "classifier", (64, 96)
+)
+
+
+def test_a_network_is_spelled_in_a_recipe(tmp_path):
+    arguments = "arguments: {depths: [1, 1, 1, 1], drop_rate: 0.5}"
+    layer = "layer: stages, scores: classifier, input_size: [64, 96]"
+    (tmp_path / "recipe.yaml").write_text(f"network: {{name: 'timm:convnext_atto', {arguments}, {layer}}}\n")
+    assert read_recipe(tmp_path / "recipe.yaml").network == SPELLED
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--network.arguments", "{depths: [1, 1, 1, 1], drop_rate: 0.5}"],
+        ["--network.arguments={depths: [1, 1, 1, 1], drop_rate: 0.5}"],
+        ["--network.arguments.depths=[1,1,1,1]", "--network.arguments.drop_rate", "0.5"],
+    ],
+)
+def test_a_network_is_spelled_on_the_command_line(arguments):
+    words = ["--network.name", "timm:convnext_atto", *arguments, "--network.layer=stages"]
+    words += ["--network.scores", "classifier", "--network.input_size", "64", "96"]
+    chosen = make_parser().parse_args(expanded(["train-segmenter", *words]))
+    assert make_parser().instantiate(chosen)["train-segmenter"]["network"] == SPELLED
+
+
+def test_arguments_that_are_no_names_with_values(capsys):
+    assert main(["train-segmenter", "--network.arguments", "depth"]) == 2
+    assert "--network.arguments: expected names with values such as {depth: 4}, got depth" in capsys.readouterr().err
