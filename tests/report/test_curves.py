@@ -4,21 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.optimize import isotonic_regression
 
 from wheretolook.errors import DataError
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.report.curves import _apart, _limits, loss_curves, read_history, smoothed, summary_picture
-from wheretolook.report.style import DPI, series_colour
+from wheretolook.report.style import series_colour
 
-
-def places_of(path: Path, colour: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns, in inches from the top left, of the pixels that have exactly this colour."""
-    pixels = np.asarray(Image.open(path).convert("RGB"))
-    wanted = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
-    rows, columns = np.nonzero((pixels == wanted).all(axis=2))
-    return rows / DPI, columns / DPI
+from .seen import places_of
 
 
 def test_smoothing_is_the_weighted_mean_of_all_that_came() -> None:

@@ -51,7 +51,7 @@ def test_maps_of_any_precision_and_graph_can_be_drawn() -> None:
 def test_masks_have_their_classes_colours_and_void_is_striped() -> None:
     mask = torch.tensor([[0, 1, 2, 20] + [VOID] * 4])
     ground = np.full((1, 8, 3), 0.4)
-    drawn = painted(ground, mask)[0]
+    drawn = painted(ground, mask, mask == VOID)[0]
     np.testing.assert_allclose(drawn[0], paled(ground, 0.35)[0, 0])
     assert drawn[0] == pytest.approx(np.full(3, 1 - 0.35 * 0.6))
     for column, class_index in ((1, 0), (2, 1), (3, 19)):

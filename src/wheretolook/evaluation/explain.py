@@ -1,5 +1,6 @@
 """What a network says about every class present in every image: the stuff of pictures."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -12,24 +13,26 @@ from wheretolook.networks.modes import evaluation_mode
 from wheretolook.records import VOID, Batch, Explanation, GuidedNetwork, side_lengths
 
 
-def explain(network: GuidedNetwork, batches: Iterable[Batch]) -> Iterator[Explanation]:
-    """One explanation for each class present in each annotated image, in the order of the batches.
+def explain(network: GuidedNetwork, batches: Iterable[Batch], *, only_annotated: bool = True) -> Iterator[Explanation]:
+    """One explanation for each class present in each image, in the order of the batches.
 
     Args:
         network: any guided network; left as it was.
-        batches: images with their masks.
+        batches: images with what is known of them.
+        only_annotated: leave out classes that no mask or box shows; otherwise their `energy_inside` is NaN.
     """
     device = next(network.parameters()).device
     for batch in batches:
         with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
             output = network(network.preprocessing(batch.images.to(device)))
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
-        shown = (batch.targets == 1).any(dim=2).any(dim=1)
+        annotated = (batch.targets == 1).any(dim=2).any(dim=1)
+        shown = annotated if only_annotated else torch.ones_like(annotated)
         pairs, targets = batch.pairs[shown], batch.targets[shown]
         target, valid = targets == 1, targets != VOID
         maps = pair_maps(output, pairs.to(device))
         maps = upsampled(maps, side_lengths(batch.masks), cells=output.cells).cpu()
-        energies = energy_inside(maps, target, valid).tolist()
+        energies = energy_inside(maps, target, valid).where(annotated[shown], math.nan).tolist()
         for pair, (image, class_index) in enumerate(pairs.tolist()):
             yield Explanation(
                 name=batch.names[image],

@@ -6,7 +6,6 @@ from jaxtyping import Float
 from matplotlib.colors import to_rgb
 from torch import Tensor
 
-from wheretolook.records import VOID
 from wheretolook.report.style import ATTENTION_COLOURS, VOID_COLOUR, class_colour
 
 Picture = Float[np.ndarray, "height width 3"]  # RGB in [0, 1]
@@ -67,25 +66,24 @@ def shared_scale(before: Tensor, after: Tensor) -> tuple[Values, Values]:
     return maps[0] / largest, maps[1] / largest
 
 
-def painted(background: Picture, mask: Tensor) -> Picture:
+def painted(background: Picture, values: Tensor, void: Tensor) -> Picture:
     """A mask in the colours of its classes over a paled image.
 
     Args:
         background: the grey image.
-        mask: 0 background, 1 + class index, VOID; of the image's size.
+        values: 0 background, 1 + class index; of the image's size.
+        void: True where the mask says nothing, whatever its value.
 
     Returns:
         The paled image on background, its class's colour on an object, almost white stripes on void.
     """
     result = paled(background, BEHIND_MASKS)
-    values = mask.cpu().numpy()
-    for value in mask[mask > 0].unique().tolist():
-        here = values == value
-        if value == VOID:
-            result[here & _stripes(values.shape)] = to_rgb(VOID_COLOUR)
-        else:
-            colour = np.array(to_rgb(class_colour(value - 1)))
-            result[here] = (1 - MASK_OPACITY) * background[here] + MASK_OPACITY * colour
+    unknown = void.cpu().numpy()
+    mask = np.where(unknown, 0, values.cpu().numpy())
+    result[unknown & _stripes(mask.shape)] = to_rgb(VOID_COLOUR)
+    for value in np.unique(mask[mask > 0]).tolist():
+        here, colour = mask == value, np.array(to_rgb(class_colour(value - 1)))
+        result[here] = (1 - MASK_OPACITY) * background[here] + MASK_OPACITY * colour
     return result
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from wheretolook.records import VOID, Explanation
@@ -35,7 +35,9 @@ from wheretolook.report.style import (
 GAP = 0.07  # inches between two panels
 MARGIN = 0.3
 LINE = 0.17  # inches of a line of small text
-CLASS_NAME = 1.05  # inches of the legend that one class may take
+NAME = 30  # most letters of a class's name; of an image's, see `_short`
+LEAST_NAME = 0.65  # inches that a name in the legend takes at least
+CLASSES_NAMED = 24  # most classes in the legend
 COLUMNS = (
     "image",
     "ground truth",
@@ -55,6 +57,13 @@ class _Panel(NamedTuple):
     pixels: Picture
     caption: str = ""
     outline: float = 0.0  # width, in points, of the line around the true object; 0 draws none
+
+
+class _Mask(NamedTuple):
+    """What a mask says: the value of every pixel's class, and where it says nothing."""
+
+    values: Tensor
+    void: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +121,7 @@ def comparison_picture(comparison: Comparison, class_names: Sequence[str], path:
     """Draw one comparison as a row: image, truth, segmentation before and after, attention before and after.
 
     Both attention maps are divided by the larger of their two maxima, so that equal attention has equal colour. Without
-    predictions there are no segmentation panels.
+    predictions there are no segmentation panels, without masks or boxes no truth. Long names are shortened.
 
     Args:
         comparison: what to draw.
@@ -123,10 +132,10 @@ def comparison_picture(comparison: Comparison, class_names: Sequence[str], path:
         DataError: `path` cannot be written.
     """
     shown = comparison.before
-    caption = (
-        f"energy inside {_percent(shown.energy_inside)} \N{RIGHTWARDS ARROW} {_percent(comparison.after.energy_inside)}"
-    )
-    title = f"{class_names[shown.class_index]} in {_short(shown.name)}: {caption}"
+    title = f"{_named(class_names, shown)} in {_short(shown.name)}"
+    if not math.isnan(shown.energy_inside):
+        both = _percent(shown.energy_inside), _percent(comparison.after.energy_inside)
+        title += ": energy inside {} \N{RIGHTWARDS ARROW} {}".format(*both)
     save(_sheet([comparison], class_names, title, "", width=2.0), path)
 
 
@@ -150,12 +159,18 @@ def _sheet(
 ) -> Figure:
     """All rows, from top to bottom; `width` is that of a column, and the longer side of every panel, in inches."""
     segmented = any(_predictions(comparison) for comparison in comparisons)
-    columns = [name for name in COLUMNS if segmented or not name.startswith("segmentation")]
+    annotated = any(_annotated(comparison.before) for comparison in comparisons)
+    left_out = {
+        "ground truth": not annotated,
+        "segmentation before": not segmented,
+        "segmentation after": not segmented,
+    }
+    columns = [name for name in COLUMNS if not left_out.get(name)]
     heights = [width * _shape(comparison)[0] + LINE + 1.5 * GAP for comparison in comparisons]
     legend = _legend(comparisons, class_names)
     top = 0.92 if rule else 0.75
     across = len(columns) * (width + GAP) - GAP
-    a_line = int(across / CLASS_NAME)
+    a_line = max(1, int(across / (0.4 + max([LEAST_NAME, *(_inches(str(patch.get_label())) for patch in legend)]))))
     lines = math.ceil(len(legend) / a_line)
     figure = new_figure(2 * MARGIN + across, top + sum(heights) + 0.42 + 0.18 * lines)
     write_at(figure, MARGIN, 0.36, title, size=TITLE, weight="bold")
@@ -166,7 +181,7 @@ def _sheet(
     for comparison, height in zip(comparisons, heights, strict=True):
         _draw_row(figure, comparison, _panels(comparison, class_names, columns), top, width)
         top += height
-    _draw_key(figure, top + 0.12, legend, a_line)
+    _draw_key(figure, top + 0.12, legend, a_line, annotated)
     return figure
 
 
@@ -187,15 +202,16 @@ def _panels(comparison: Comparison, class_names: Sequence[str], columns: Sequenc
     background = grey(before.image)
     ground = paled(background, BEHIND_ATTENTION)
     first, second = shared_scale(before.attention, after.attention)
+    name = _named(class_names, before)
     panels = {
         "image": _Panel(picture(before.image), _short(before.name)),
-        "ground truth": _Panel(painted(background, _truth(before)), class_names[before.class_index], outline=1.1),
-        "attention before": _Panel(overlay(ground, first), _inside(before), outline=0.6),
-        "attention after": _Panel(overlay(ground, second), _inside(after), outline=0.6),
+        "ground truth": _Panel(painted(background, *_truth(before)), name, outline=1.1),
+        "attention before": _Panel(overlay(ground, first), _inside(before) or name, outline=0.6),
+        "attention after": _Panel(overlay(ground, second), _inside(after) or name, outline=0.6),
     }
-    for name, prediction in (("before", before.prediction), ("after", after.prediction)):
+    for when, prediction in (("before", before.prediction), ("after", after.prediction)):
         if prediction is not None:
-            panels[f"segmentation {name}"] = _Panel(painted(background, prediction))
+            panels[f"segmentation {when}"] = _Panel(painted(background, *_plain(prediction)))
     return [panels.get(name) for name in columns]
 
 
@@ -218,15 +234,27 @@ def _draw_row(
         )
 
 
-def _truth(shown: Explanation) -> Tensor:
+def _annotated(shown: Explanation) -> bool:
+    """Whether a mask or box says anything of the image."""
+    return bool((shown.truth != VOID).any() or (shown.target == 1).any())
+
+
+def _plain(mask: Tensor) -> _Mask:
+    return _Mask(mask, mask == VOID)
+
+
+def _truth(shown: Explanation) -> _Mask:
     """The mask, or where there is none the plane of the class as one."""
     if (shown.truth != VOID).any():
-        return shown.truth
-    return torch.where(shown.target == 1, 1 + shown.class_index, shown.target.long())
+        return _plain(shown.truth)
+    return _Mask((shown.target == 1) * (1 + shown.class_index), shown.target == VOID)
 
 
 def _inside(shown: Explanation) -> str:
-    return f"{_percent(shown.energy_inside)} inside" if shown.attention.any() else "empty map"
+    """The share of attention on the object; empty where nobody knows where that is."""
+    if not shown.attention.any():
+        return "empty map"
+    return "" if math.isnan(shown.energy_inside) else f"{_percent(shown.energy_inside)} inside"
 
 
 def _outline(axes: Axes, inside: np.ndarray, width: float) -> None:
@@ -240,31 +268,48 @@ def _outline(axes: Axes, inside: np.ndarray, width: float) -> None:
 
 
 def _legend(comparisons: Sequence[Comparison], class_names: Sequence[str]) -> list[Patch]:
-    """A patch for each class that occurs in a mask, in order, and one for void."""
-    masks = [mask for comparison in comparisons for mask in (_truth(comparison.before), *_predictions(comparison))]
-    values = sorted({value for mask in masks for value in mask.unique().tolist()} - {0})
-    patches = [Patch(color=class_colour(value - 1), label=class_names[value - 1]) for value in values if value != VOID]
-    if VOID in values:
+    """A patch for each class that occurs in a mask, in order, and one for void; of too many classes the true ones."""
+    truths = [_truth(comparison.before) for comparison in comparisons if _annotated(comparison.before)]
+    answers = [_plain(prediction) for comparison in comparisons for prediction in _predictions(comparison)]
+    true, seen = (_values(masks) for masks in (truths, [*truths, *answers]))
+    named = sorted(sorted(seen, key=lambda value: (value not in true, value))[:CLASSES_NAMED])
+    patches = [Patch(color=class_colour(value - 1), label=_start(class_names[value - 1])) for value in named]
+    if len(seen) > len(named):
+        patches.append(Patch(color="white", label=f"and {len(seen) - len(named)} more"))
+    if any(mask.void.any() for mask in (*truths, *answers)):
         patches.append(Patch(facecolor=VOID_COLOUR, edgecolor=MUTED, hatch="/////", linewidth=0, label="void"))
     return patches
 
 
-def _draw_key(figure: Figure, top: float, legend: Sequence[Patch], a_line: int) -> None:
+def _values(masks: Iterable[_Mask]) -> set[int]:
+    """The values of all classes in masks."""
+    return {value for values, void in masks for value in values[~void].unique().tolist()} - {0}
+
+
+def _draw_key(figure: Figure, top: float, legend: Sequence[Patch], a_line: int, annotated: bool) -> None:
     """What the colours mean: those of attention on a middle grey, and those of the classes."""
     ramp = np.linspace(0, 1, 256)[None]
     axes = axes_at(figure, MARGIN, top, 1.55, 0.09)
     axes.imshow(overlay(np.full((1, 256, 3), 0.5), ramp), aspect="auto")
     axes.set_axis_off()
-    text = (
-        "attention, from 0 to the larger maximum of both maps; line: the true object; inside: attention's share on it"
-    )
+    text = "attention, from 0 to the larger maximum of both maps"
+    if annotated:
+        text += "; line: the true object; inside: attention's share on it"
     write_at(figure, MARGIN + 1.65, top + 0.085, text, size=SMALL, colour=MUTED)
+    if legend:
+        _draw_legend(figure, top + 0.2, legend, a_line)
+
+
+def _draw_legend(figure: Figure, top: float, legend: Sequence[Patch], a_line: int) -> None:
     across, down = figure.get_size_inches()
-    figure.legend(
-        handles=list(legend), loc="upper left", bbox_to_anchor=(MARGIN / across, 1 - (top + 0.2) / down),
+    drawn = figure.legend(
+        handles=list(legend), labels=["name"] * len(legend),
+        loc="upper left", bbox_to_anchor=(MARGIN / across, 1 - top / down),
         ncols=a_line, fontsize=SMALL, labelcolor=MUTED, frameon=False, borderpad=0, borderaxespad=0,
         handlelength=1.2, handleheight=1.0, handletextpad=0.5, columnspacing=1.6, labelspacing=0.6,
     )  # fmt: skip
+    for line, patch in zip(drawn.get_texts(), legend, strict=True):
+        line.set(text=patch.get_label(), parse_math=False)  # as a label, a name that starts with _ would be left out
 
 
 def _percent(share: float) -> str:
@@ -274,3 +319,18 @@ def _percent(share: float) -> str:
 def _short(name: str) -> str:
     """The end of a long name, which is what tells it from others."""
     return name if len(name) <= 26 else "\N{HORIZONTAL ELLIPSIS}" + name[-25:]
+
+
+def _inches(name: str) -> float:
+    """How wide a name is in small text."""
+    letters = name.replace("$", "S")  # which could start a formula
+    return float(TextPath((0, 0), letters, size=SMALL).get_extents().width) / 72
+
+
+def _start(name: str) -> str:
+    """The start of a long name."""
+    return name if len(name) <= NAME else name[: NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _named(class_names: Sequence[str], shown: Explanation) -> str:
+    return _start(class_names[shown.class_index])

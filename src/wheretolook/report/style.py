@@ -84,7 +84,9 @@ def write_at(
 ) -> None:
     """Text whose baseline starts (or, with `ha`, ends or is centred) so many inches from the top left corner."""
     across, down = figure.get_size_inches()
-    figure.text(left / across, 1 - top / down, text, fontsize=size, color=colour, weight=weight, ha=ha)
+    figure.text(
+        left / across, 1 - top / down, text, fontsize=size, color=colour, weight=weight, ha=ha, parse_math=False
+    )
 
 
 def quiet(axes: Axes) -> None:
