@@ -6,7 +6,10 @@ import torch
 from rich.console import Console
 
 from wheretolook.evaluation.evaluate import Evaluator
-from wheretolook.metrics.figures import FIGURES, Figure
+from wheretolook.metrics.attention import AttentionFigures
+from wheretolook.metrics.classification import ClassificationFigures
+from wheretolook.metrics.figures import FIGURES, Figure, Gathered, validated
+from wheretolook.metrics.segmentation import SegmentationFigures
 from wheretolook.records import Batch, GuidedOutput
 from wheretolook.report.tables import class_markdown, class_table, figures_markdown, results_markdown, results_table
 
@@ -139,3 +142,29 @@ def test_the_class_table_is_of_the_first_figure_that_anyone_measured() -> None:
     assert cells(rows) == [["background", dash, "50.00"], ["a", dash, "25.00"], ["b", dash, dash]]
     assert class_markdown([{"weights": "A", "iu_per_class": nothing}], ["a"]) == ""
     assert class_table([{"weights": "A"}], ["a"]) is None
+
+
+def test_every_figure_is_printed_in_its_own_unit() -> None:
+    """Four decimals for the four figures of segmentation, as the literature has them, two for other shares."""
+    counts, ratios = ("images", "masks", "pairs"), ("energy_pointing_over_chance",)
+    four = ("accuracy", "accuracy_class", "mean_iu", "fwavacc")
+    for key in FIGURES:
+        unit = "7" if key in counts else "7.00x" if key in ratios else "700.0000" if key in four else "700.00"
+        assert results_markdown([{"weights": "A", key: 7}], [key]).splitlines()[-1] == f"| {unit} |"
+
+
+def test_every_figure_is_taken_from_the_field_of_its_name() -> None:
+    """Each field of what is gathered holds a number of its own."""
+    number = iter(range(1, 1000))
+    kinds = (SegmentationFigures, ClassificationFigures, AttentionFigures, AttentionFigures)
+    records = [kind(*(next(number) for _ in kind._fields)) for kind in kinds]
+    gathered = Gathered(*records, {}, next(number), next(number))
+    for key, figure in FIGURES.items():
+        homes = [home for home in (gathered, *records[:3]) if hasattr(home, key)]
+        expected = gathered.ceiling.attention_iou if key == "attention_iou_ceiling" else getattr(homes[0], key)
+        assert figure.measured(gathered) == expected, key
+
+
+def test_validation_measures_what_its_stage_is_about() -> None:
+    assert validated("classification") == ("image_accuracy", "mean_average_precision", "f1")
+    assert validated("segmentation", "attention") == ("accuracy", "mean_iu", "energy_pointing", "attention_iou")
