@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# said again where the rest is installed: torchvision would bring another
+TORCH := torch==2.13.0
 
 .PHONY: demo test check format lint types docs lock clean
 
@@ -33,8 +35,8 @@ $(READY): requirements.lock pyproject.toml
 
 lock:  ## resolve anew, in an environment of its own, and write the exact versions down
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet torch==2.13.0
-	.venv-lock/bin/python -m pip install --quiet --editable '.[dev]'
+	.venv-lock/bin/python -m pip install --quiet $(TORCH)
+	.venv-lock/bin/python -m pip install --quiet --editable '.[dev]' $(TORCH)
 	(echo "# Exact versions of everything, tested together; made by 'make lock'."; \
 		.venv-lock/bin/python -m pip freeze --exclude-editable --all | grep -iv '^pip==' | sed 's/+cpu//') > requirements.lock
 	rm -rf .venv-lock

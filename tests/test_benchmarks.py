@@ -1,14 +1,18 @@
 """The benchmarks run, small, and the packaged demo does."""
 
 import json
+import math
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Iterator
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 import yaml
+from torch import nn
 
 from wheretolook.cli.main import main
 from wheretolook.networks.fcn.network import FCN8s
@@ -66,12 +70,33 @@ def test_every_row_of_the_photographs_is_trained_measured_and_compared(
 
 
 def test_every_row_of_speed_is_measured(monkeypatch: pytest.MonkeyPatch):
+    """Small: the same code on narrow networks; what is not installed is skipped with its name."""
     module = benchmark("speed", monkeypatch)
     monkeypatch.setattr(module, "SIZE", 64)
-    monkeypatch.setattr(module, "make_network", lambda: FCN8s(tuple(map(str, range(module.CLASSES))), **NARROW))
-    rows = module.times(1)
-    assert [bar for _, _, bar, _ in rows] == [1.15, 1.15, 1.15, 0.85]
-    assert all(0.01 < ratio < 100 for _, ratio, _, _ in rows)
+    monkeypatch.setattr(module, "FCN8s", lambda names: FCN8s(names, **NARROW))
+    monkeypatch.setattr(module, "WRAPPED", {"small": ("torch", small_network), "other": ("no_such_library", None)})
+    rows = [*module.fcn(0.0), *module.wrapped(0.0), *module.evaluation(0.0)]
+    assert [row.bar for row in rows if row.bar] == [*[1.15] * 6, 0.85]
+    assert all(0 < row.value < math.inf for row in rows if not row.note)
+    absent = {package for package in module.OTHERS if find_spec(package) is None}
+    skipped = [row for row in rows if row.note]
+    assert len(skipped) == 1 + len(absent) and all(math.isnan(row.value) and not row.missed for row in skipped)
+    assert str(skipped[-1]) == "| other | - | skipped: no_such_library is not installed |"
+
+
+def small_network() -> nn.Module:
+    layers = [nn.Conv2d(3, 8, 3, stride=8), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(8, 20))
+
+
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_scores_are_as_large_as_the_benchmark_says(spread: float, monkeypatch: pytest.MonkeyPatch):
+    module = benchmark("speed", monkeypatch)
+    monkeypatch.setattr(module, "SIZE", 64)
+    monkeypatch.setattr(module, "FCN8s", lambda names: FCN8s(names, **NARROW))
+    network = module.make_network(spread=spread)
+    output = network(network.preprocessing(module.make_batch(1).images), segment=False)
+    assert output.class_scores.std().item() == pytest.approx(spread, rel=1e-4)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks of memory are read from Linux's /proc")
@@ -83,16 +108,40 @@ def test_the_peak_of_memory_is_that_of_the_work_above_what_was_there():
     assert int(finished.stdout) == pytest.approx(2**28, rel=0.05)  # four bytes each
 
 
-def test_speed_says_which_rows_miss_their_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_speed_prints_each_row_as_it_is_measured_and_says_which_miss(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     module = benchmark("speed", monkeypatch)
     monkeypatch.setattr(sys, "argv", ["speed.py"])
-    monkeypatch.setattr(module, "times", lambda repeats: [("slow", 1.2, 1.15, True), ("quick", 0.9, 0.85, False)])
+    printed = []
+
+    def rows(seconds: float) -> Iterator[tuple]:
+        yield module.Row("slow", 1.2, 1.15)
+        printed.append(capsys.readouterr().out.splitlines()[-1])
+        yield module.Row("theirs", 7.0)
+        printed.append(capsys.readouterr().out.splitlines()[-1])
+
+    monkeypatch.setattr(module, "fcn", rows)
+    monkeypatch.setattr(module, "wrapped", lambda seconds: [module.Row("quick", 0.9, 0.85, at_most=False)])
+    monkeypatch.setattr(module, "evaluation", lambda seconds: [module.Row("nothing", math.nan, 1.15)])
     monkeypatch.setattr(module, "peak_of", {"forward": 1.0, "maps": 1.0, "step": 1.0, "gain": 1.7}.get)
     assert module.main() == 1
-    assert capsys.readouterr().out.endswith("missed: slow; peak memory, GAIN step / step on the originals\n")
-    monkeypatch.setattr(module, "times", lambda repeats: [])
+    assert printed == ["| slow | 1.20 | <= 1.15 |", "| theirs | 7.00 |  |"]
+    missed = "missed: slow; nothing; FCN8s: peak memory, GAIN step / step on the originals\n"
+    assert capsys.readouterr().out.endswith(missed)
+    for part in ("fcn", "wrapped", "evaluation"):
+        monkeypatch.setattr(module, part, lambda seconds: [])
     monkeypatch.setattr(module, "peak_of", lambda name: 1.0)
     assert module.main() == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 4, 4), (2, 17, 5)])
+def test_tokens_are_a_grid_row_by_row(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch):
+    features = torch.arange(float(math.prod(shape))).view(shape)
+    grid = benchmark("speed", monkeypatch).as_grid(features)
+    assert grid.shape == (2, 5, 4, 4)
+    expected = features if features.ndim == 4 else features[:, 1 + 4 * 2 + 3, :, None, None]
+    assert torch.equal(grid if features.ndim == 4 else grid[:, :, 2:3, 3:4], expected)
 
 
 def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,7 @@
 """The front door: light to open, and everything promised is behind it."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -45,3 +46,37 @@ def test_the_version_is_the_projects():
 def test_an_unknown_name_is_no_attribute():
     with pytest.raises(AttributeError, match=r"module 'wheretolook' has no attribute 'atention_maps'"):
         wheretolook.atention_maps  # noqa: B018
+
+
+MODULES = {"pillow": "PIL", "pyyaml": "yaml", "segmentation-models-pytorch": "segmentation_models_pytorch"}
+UNSEEN = {"tensorboard"}  # Lightning's logger imports it for us
+
+
+def declared(requirements: list[str]) -> set[str]:
+    """The modules that requirements bring, by the names under which they are imported."""
+    names = (re.match(r"[\w-]+", requirement).group() for requirement in requirements)
+    return {MODULES.get(name, name) for name in names}
+
+
+def test_what_is_declared_is_imported_and_what_is_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = declared(project["dependencies"])
+    extra = set().union(*(declared(extras) for extras in project["optional-dependencies"].values()))
+    nodes = [node for path in ROOT.glob("src/**/*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    imported = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    imported -= {"wheretolook", *sys.stdlib_module_names}
+    assert needed - imported == UNSEEN
+    assert imported <= needed | extra
+
+
+def test_what_is_declared_is_locked():
+    """The environment that `make` builds has all that tests and the product need."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = {name: extras for name, extras in project["optional-dependencies"].items() if name != "bench"}
+    wanted = [*project["dependencies"], *(requirement for extras in optional.values() for requirement in extras)]
+    names = {re.match(r"[\w-]+", requirement).group().lower().replace("_", "-") for requirement in wanted}
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    assert names - locked == {"wheretolook"}
+    assert not [name for name in locked if name.startswith("nvidia")]
