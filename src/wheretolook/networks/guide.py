@@ -54,7 +54,7 @@ class GuidedModule(GuidedNetwork):
     ) -> None:
         super().__init__()
         self.module, self.classifier = module, classifier
-        self.layer, self.form, self.channels = layer.name, layer.form, layer.channels
+        self.layer, self.form, self.detached = layer.name, layer.form, layer.detached
         self.shapes, self.scores = shapes, scores
         self.class_names, self.preprocessing, self.input_size = class_names, preprocessing, input_size
         own = uncompiled(module)
@@ -118,7 +118,7 @@ class GuidedModule(GuidedNetwork):
             ConfigError: the layer does not run, or runs more than once, or nothing leads from it to the scores.
         """
         size = side_lengths(images)
-        with gradients_as_they_are() as wanted:
+        with gradients_as_they_are() as wanted, torch.set_grad_enabled(wanted or self.detached):
             images = images.clone() if images.is_inference() else images
             reading, result = read_layer(self.module, self.layer, self.form, images, leaf=self.classifier is None)
             own = self.shapes.find(result, len(images))

@@ -22,6 +22,7 @@ class Call(NamedTuple):
     module: nn.Module
     output: Tensor | None  # the first tensor of its output
     form: GridForm | None  # how that tensor holds a grid
+    detached: bool  # the module itself has gradients off there
 
 
 class DryRun(NamedTuple):
@@ -50,12 +51,14 @@ class Layer(NamedTuple):
         form: how its output holds a grid of cells.
         channels: of that grid.
         grid: height and width in the dry run.
+        detached: the module itself has gradients off there.
     """
 
     name: str
     form: GridForm
     channels: int
     grid: Size
+    detached: bool
 
 
 Parts = dict[Part, tuple[list[str], list[str]]]  # names of modules, and of parameters that no such module holds
@@ -87,7 +90,10 @@ def dry_run(
             form = form_of(output, size, seen, called)
         if form is not None and output is not None and form.layout != "tokens":
             seen.append(side_lengths(form.grid(output, size)))
-        calls.append(Call(name, called, output, form))
+        detached = not torch.is_grad_enabled()
+        if detached and form is not None and output is not None:
+            output.requires_grad_()  # a frozen backbone in `no_grad`: what is made of its features still has gradients
+        calls.append(Call(name, called, output, form, detached))
 
     handles: list[RemovableHandle] = []
     with torch.inference_mode(False), untouched(module), torch.enable_grad():
@@ -189,7 +195,7 @@ def _layer(run: DryRun, index: int) -> Layer:
     call = run.calls[index]
     assert call.form is not None and call.output is not None
     features = call.form.grid(call.output, run.size)
-    return Layer(call.name, call.form, features.shape[1], side_lengths(features))
+    return Layer(call.name, call.form, features.shape[1], side_lengths(features), call.detached)
 
 
 def _moves(run: DryRun, index: int) -> bool:
