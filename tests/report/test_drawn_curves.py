@@ -10,13 +10,14 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.report import curves
 from wheretolook.report.curves import SUMMARY, loss_curves, summary_picture
 from wheretolook.report.style import INK, series_colour
 
-from .seen import lines_of, text_of
+from .seen import drawn, lines_of, text_of
 
 SHARES = [key for key, figure in FIGURES.items() if figure.unit == "share"]
 
@@ -79,6 +80,25 @@ def test_a_loss_has_a_faint_line_as_logged_and_a_strong_one_of_a_twentieth_of_th
         assert (faint.get_color() == INK) == (loss == "total")
     assert [axes.get_title(loc="left") for axes in figure.axes][:3] == ["total", "mining", "energy"]
     assert text_of(figure, "Guided")
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 11])
+def test_losses_beyond_five_go_on_below_and_nothing_overlaps(figure_of, count: int):
+    names = [f"classification{index}" for index in range(count)]
+    rows = [
+        {"step": float(step), **{f"train/{name}": 0.123 * step for name in names}, "val/f1": 0.5} for step in (1, 2)
+    ]
+    figure = figure_of(loss_curves, rows, title="")
+    drawn(figure)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [*names, "validation, in percent"]
+    parts = [axes.get_position() for axes in figure.axes]
+    parts += [text.get_window_extent().transformed(figure.transFigure.inverted()) for axes in figure.axes
+              for text in axes.findobj(Text) if text.get_text() in (*names, "0.246")]  # fmt: skip
+    assert len(parts) == 1 + 3 * count
+    assert not any(one.overlaps(other) for index, one in enumerate(parts) for other in parts[:index])
+    assert all(part.x0 >= 0 and part.x1 <= 1 and part.y0 >= 0 and part.y1 <= 1 for part in parts)
+    assert [box.y0 for box in parts[: min(count, 3)]] == [parts[0].y0] * min(count, 3)
 
 
 def test_dots_are_the_same_loss_on_the_validation_split(figure_of):

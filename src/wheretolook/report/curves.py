@@ -29,6 +29,7 @@ from wheretolook.report.style import (
 from wheretolook.report.tables import ABSENT, Row, number
 
 SUMMARY = ("mean_iu", "image_accuracy", "mean_average_precision", "energy_pointing", "attention_iou", "pointing_game")
+LOSSES_A_LINE = 5  # panels; more would be too narrow for their titles
 Points = tuple[list[float], list[float]]
 
 
@@ -110,12 +111,13 @@ def loss_curves(history: Sequence[Mapping[str, float]], path: Path, *, title: st
         key.removeprefix("train/") for key in logged if key.startswith("train/") and any(_points(history, key)[1])
     ]
     shares = [key for key, figure in FIGURES.items() if figure.colour and _points(history, f"val/{key}")[0]]
-    figure = new_figure(10.4, 0.95 + 2.0 * bool(losses) + 3.1 * bool(shares))
+    lines = math.ceil(len(losses) / LOSSES_A_LINE)
+    figure = new_figure(10.4, 0.95 + 2.0 * lines + 3.1 * bool(shares))
     write_at(figure, 0.45, 0.38, title, size=TITLE, weight="bold")
     write_at(figure, 0.45, 0.58, _legend(history, losses), size=SMALL, colour=MUTED)
-    panels = _loss_panels(figure, history, losses)
+    panels = _loss_panels(figure, history, losses, lines)
     if shares:
-        panels.append(_validation_panel(figure, history, shares, top=1.05 + 2.0 * bool(losses)))
+        panels.append(_validation_panel(figure, history, shares, top=1.05 + 2.0 * lines))
     steps = [row["step"] for row in history] or [0.0]
     for axes in panels:
         axes.set_xlim(min(steps), max(max(steps), min(steps) + 1))
@@ -136,11 +138,15 @@ def _legend(history: Sequence[Mapping[str, float]], losses: Sequence[str]) -> st
     return f"faint: as logged; strong: moving average over a twentieth of the run{dots}{weighted}"
 
 
-def _loss_panels(figure: Figure, history: Sequence[Mapping[str, float]], losses: Sequence[str]) -> list[Axes]:
-    cell_width = 9.6 / max(len(losses), 1)
+def _loss_panels(
+    figure: Figure, history: Sequence[Mapping[str, float]], losses: Sequence[str], lines: int
+) -> list[Axes]:
+    a_line = math.ceil(len(losses) / max(lines, 1))
     panels = []
     for position, name in enumerate(losses):
-        axes = axes_at(figure, 0.45 + position * cell_width, 1.05, cell_width - 0.4, 1.45)
+        line, column = divmod(position, a_line)
+        width = 9.6 / a_line
+        axes = axes_at(figure, 0.45 + column * width, 1.05 + 2.0 * line, width - 0.4, 1.45)
         _draw_loss(axes, name, _points(history, f"train/{name}"), _points(history, f"val/{name}"))
         panels.append(axes)
     return panels
