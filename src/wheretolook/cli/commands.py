@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn, track
 
-from wheretolook.data import ImageDataset, open_dataset
+from wheretolook.data import ImageDataset, describe_classes, open_dataset
 from wheretolook.data.loading import ImageData, evaluation_loader
 from wheretolook.errors import ConfigError, DataError
 from wheretolook.evaluation.evaluate import Figures, evaluate
@@ -85,6 +85,7 @@ def evaluate_networks(options: Evaluate) -> list[Figures]:
     dataset = open_dataset(options.data, options.data.split)
     files = [read_weights(Path(weights)) for weights in options.weights]  # all, before the slow part
     networks = [classifying(network_for(file, dataset.class_names), file) for file in files]
+    console.print(describe_classes(dataset))
     rows: list[Figures] = []
     for name, network in zip(options.names or options.weights, networks, strict=True):
         network.to(_device(options.accelerator))
@@ -248,6 +249,8 @@ def _train(
         digest = None if start is None else start.digest()
         write_or_match_options(out, options, resume=options.resume, weights_sha256=digest)
         if not skipped:
+            if is_main_process():
+                console.print(describe_classes(data.train_set))
             run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record=record)
         elif is_main_process():
             console.print(f"{out} is finished: skipped")

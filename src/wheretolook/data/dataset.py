@@ -2,6 +2,8 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from time import monotonic
 
@@ -11,6 +13,7 @@ from wheretolook.records import Sample
 
 log = logging.getLogger("wheretolook")
 PATIENCE = 2  # seconds of silence
+AT_ONCE = 40  # names in a line
 
 
 class ImageDataset(Dataset[Sample], ABC):
@@ -79,14 +82,18 @@ def describe_classes(dataset: ImageDataset) -> str:
         >>> describe_classes(open_dataset(DataOptions(scenes=ScenesOptions(images=4, classes=2)), "train"))
         '4 images: striped_disc 2, dotted_square 3'
     """
-    shown = dataset.classes_of_images
-    counts = [sum(index in classes for classes in shown) for index in range(len(dataset.class_names))]
-    words = [f"{name} {count}" for name, count in zip(dataset.class_names, counts, strict=True)]
+    shown, names = dataset.classes_of_images, dataset.class_names
+    found = Counter(index for classes in shown for index in classes)
+    words = [f"{name} {found[index]}" for index, name in enumerate(names)]
     empty = sum(not classes for classes in shown)
-    words += [f"none of them {empty}"] if empty else []
-    line = f"{len(dataset)} images: {', '.join(words)}"
-    missing = [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]
-    if not missing or not dataset.has_masks:
+    line = f"{len(dataset)} images: {_some(words)}" + (f", none of them {empty}" if empty else "")
+    missing = [name for index, name in enumerate(names) if not found[index]]
+    if not missing:
         return line
-    hint = ": are classes counted from 0? a mask's value 1 is the first" if missing == [dataset.class_names[-1]] else ""
-    return f"{line} (no image shows {', '.join(missing)}{hint})"
+    hint = ": are classes counted from 0? a mask's value 1 is the first" if missing == [names[-1]] else ""
+    return f"{line} (no image shows {_some(missing)}{hint if dataset.has_masks else ''})"
+
+
+def _some(words: Sequence[str]) -> str:
+    more = f" and {len(words) - AT_ONCE} more" if len(words) > AT_ONCE else ""
+    return ", ".join(words[:AT_ONCE]) + more

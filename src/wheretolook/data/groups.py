@@ -6,8 +6,34 @@ from pathlib import Path
 from wheretolook.data.names import image_name
 from wheretolook.data.tables import rows
 from wheretolook.errors import ConfigError, DataError, nearest
+from wheretolook.options.data import DataOptions
 
 IMAGE_COLUMNS = ("image", "name", "file", "filename", "img_filename")
+
+
+def groups_of(config: DataOptions, names: Collection[str], images: Collection[str]) -> dict[str, str]:
+    """The groups of a split's images, where the options name a table or its columns; none where they do not.
+
+    Args:
+        config: names them.
+        names: the images of the split.
+        images: the names of all images that there are.
+
+    Raises:
+        DataError: the table cannot be read, or has no row for an image of the split.
+        ConfigError: it does not have a column that is named.
+    """
+    if config.groups is None and not config.group_by:
+        return {}
+    path = Path(config.groups or f"{config.root}/groups.csv")
+    groups = read_groups(path, config.group_by, images)
+    missing = [name for name in names if name not in groups]
+    if missing:
+        raise DataError(
+            f"{path} has no row for {len(missing)} of {len(names)} images, first '{missing[0]}'; add them, or leave "
+            "groups and group_by out"
+        )
+    return groups
 
 
 def read_groups(path: Path, columns: Collection[str], images: Collection[str]) -> dict[str, str]:
@@ -37,22 +63,3 @@ def read_groups(path: Path, columns: Collection[str], images: Collection[str]) -
             )
     chosen = columns or attributes
     return {image_name(row[images_in], images): ", ".join(row[name] for name in chosen) for _, row in table}
-
-
-def require_groups(names: Collection[str], groups: Collection[str], path: Path) -> None:
-    """Make sure that every image has a group.
-
-    Args:
-        names: the images.
-        groups: the images that the table lists.
-        path: the table, for the message.
-
-    Raises:
-        DataError: an image has none.
-    """
-    missing = [name for name in names if name not in groups]
-    if missing:
-        raise DataError(
-            f"{path} has no row for {len(missing)} of {len(names)} images, first '{missing[0]}'; add them, or leave "
-            "groups and group_by out"
-        )

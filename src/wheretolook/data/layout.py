@@ -1,11 +1,10 @@
 """What a layout is, and how images of a folder with lists of names are opened: alike in every layout."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
 from wheretolook.data.dataset import ImageDataset
-from wheretolook.data.groups import read_groups, require_groups
+from wheretolook.data.groups import groups_of
 from wheretolook.data.masks import Palette
 from wheretolook.data.splits import Splits, trained_on
 from wheretolook.data.stored import Entry, StoredImages
@@ -66,18 +65,8 @@ def open_split(
     """
     listed = folder.splits.names(split)
     names = trained_on(listed, split, folder.splits, measured_splits(config)) if training else listed
-    groups = _groups(config, folder, names)
+    groups = groups_of(config, names, folder.splits.images)
     entries = [folder.entry(name)._replace(group=groups.get(name, "")) for name in names]
     if training and more is not None:
         entries += more(set(listed))
     return StoredImages(entries, folder.class_names, config.resize, folder.palette)
-
-
-def _groups(config: DataOptions, folder: Folder, names: Sequence[str]) -> dict[str, str]:
-    """The groups of a split's images, where the options name a table or its columns."""
-    if config.groups is None and not config.group_by:
-        return {}
-    path = Path(config.groups or f"{config.root}/groups.csv")
-    groups = read_groups(path, config.group_by, folder.splits.images)
-    require_groups(names, groups, path)
-    return groups

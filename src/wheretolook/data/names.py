@@ -84,13 +84,15 @@ def image_name(written: str, images: Collection[str]) -> str:
         images: the names of the images that there are.
 
     Example:
-        >>> image_name("images/a.b.JPG", ["a.b"]), image_name("c.jpg", ["c.jpg"]), image_name("d", [])
-        ('a.b', 'c.jpg', 'd')
+        >>> image_name("images/a.b.JPG", ["a.b"]), image_name("c.jpg", ["c.jpg"]), image_name("train/d/1", ["d/1"])
+        ('a.b', 'c.jpg', 'd/1')
     """
     if written in images:
         return written
     path = Path(written)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+    parts = (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).parts
+    endings = ["/".join(parts[start:]) for start in range(len(parts))]
+    return next((name for name in endings if name in images), endings[-1] if endings else written)
 
 
 def require(names: Collection[str], found: Collection[str], what: str, split: str, where: Path) -> None:

@@ -30,8 +30,9 @@ class DataOptions:
     """Where images come from and how they are served.
 
     Args:
-        root: folder in VOC layout or a plain folder (images/, labels.csv); none for made scenes.
-        layout: what the folder is: voc, folder or scenes; auto looks.
+        root: folder in VOC layout, a plain folder (images/, labels.csv) or class folders (train/cat/a.jpg); none for
+            made scenes.
+        layout: what the folder is: voc, folder, class_folders or scenes; auto looks.
         split: the split to train on or to evaluate: a name, or the path of a file of names.
         val_split: the split to validate on while training.
         sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images of
