@@ -1,6 +1,7 @@
 """The house rules that can be read off the sources: who imports whom, what is documented and typed, how long it is."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,3 +163,18 @@ def test_no_file_is_longer_than_a_reader_likes():
         path: len(path.read_text().splitlines()) for path in [*SOURCE.rglob("*.py"), *ROOT.glob("tests/**/*.py")]
     }
     assert not {str(path): length for path, length in lengths.items() if length > 400}
+
+
+def test_the_map_of_the_house_is_drawn_from_these_sources():
+    """Where this fails, `python docs/architecture.py` draws it anew."""
+    specification = importlib.util.spec_from_file_location("architecture", ROOT / "docs" / "architecture.py")
+    architecture = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(architecture)
+    drawn = architecture.picture()
+    assert drawn == architecture.PICTURE.read_text()
+    graph = architecture.rooms()
+    assert graph.keys() == {part(name) for name in FILES if name.count(".") > 1} - {"options"}
+    for room, targets in graph.items():
+        assert f">{room}</text>" in drawn
+        seen = {part(target) for name in FILES if part(name) == room for target in GRAPH[name]}
+        assert targets == seen & graph.keys() - {room}

@@ -1,4 +1,4 @@
-"""Figures of segmentation, attention and classification: pure functions under metrics that add up over processes."""
+"""Figures of segmentation, classification and attention, summed over processes; each is described once."""
 
 from .attention import (
     AttentionFigures,

@@ -1,1 +1,1 @@
-"""The fully convolutional networks, their classifier and their weights files."""
+"""Any torch module as a guided network; the FCNs; added classifiers; weights files."""

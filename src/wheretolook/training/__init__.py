@@ -1,1 +1,1 @@
-"""The three stages, evaluation, and the runs that leave records on disk."""
+"""The stages: what trains by which losses, and what is watched meanwhile."""
