@@ -1,5 +1,6 @@
 """Every kind of weights file that users have gives its network; what a file lacks starts afresh and is named."""
 
+import argparse
 import hashlib
 import io
 import json
@@ -250,6 +251,27 @@ def test_numbers_of_either_numpy_may_lie_beside_the_weights(kind, core, tmp_path
     assert any(name in content for name in (b"numpy.core.multiarray", b"numpy._core.multiarray"))
     path = tmp_path / "best.pth"
     path.write_bytes(content.replace(b"numpy._core.multiarray", core))
+    assert same(load_network(path, class_names=NAMES), narrow())
+
+
+class Settings:
+    """What only its author's program has."""
+
+    def __init__(self) -> None:
+        self.rate = 0.1
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [argparse.Namespace(lr=0.1, data_path="x"), Path("x"), Settings(), {"hparams": [Settings]}, np.ones(3), slice(3)],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_whatever_a_checkpoint_keeps_beside_the_weights_is_left_out(beside, zipped, tmp_path, monkeypatch):
+    """Such as the arguments of torchvision's and timm's training programs; its code need not be there."""
+    path = tmp_path / "checkpoint.pth"
+    content = {"args": beside, "model": plain(narrow()), "score": np.float64(0.5)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    monkeypatch.setattr(Settings, "__init__", None)
     assert same(load_network(path, class_names=NAMES), narrow())
 
 

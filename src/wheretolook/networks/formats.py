@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NamedTuple
 
 import numpy as np
@@ -23,15 +24,23 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "module
 # what Lightning, DataParallel, torch.compile and our own stages put before every name
 PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.")
 
-# What training programs save beside the weights, a score as numpy has it: a function that makes a number from its bytes
-# and the types of numbers; numpy 1 and 2 have the function in different places.
-_scalar: Callable[..., object] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
-NUMPY_SCALARS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
-    (_scalar, "numpy.core.multiarray.scalar"),
-    (_scalar, "numpy._core.multiarray.scalar"),
-    (np.dtype, "numpy.dtype"),
-    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
-]
+MOST_KINDS = 100  # of objects beside the weights of one checkpoint
+
+
+class Inert:
+    """Stands for every object that a checkpoint keeps beside its weights: arguments, paths, scores as numpy has them.
+
+    Nothing that the file names is imported or called in the making of one.
+    """
+
+    def __new__(cls, *_: object, **__: object) -> "Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Whatever the object was made of is not looked at."""
+
+    def __setstate__(self, _: object) -> None:
+        """Nor is what it held."""
 
 
 def read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
@@ -76,8 +85,7 @@ def read_state_dict(path: Path) -> Checkpoint:
         WeightsError: the file is broken, holds anything but plain tensors and numbers, or no state dict.
     """
     try:
-        with safe_globals(NUMPY_SCALARS):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = _load(path)
     except Exception as error:  # torch raises a dozen kinds for a broken file
         raise WeightsError(
             f"{path}: expected a PyTorch state dict of plain tensors, got something else or a broken file; "
@@ -147,6 +155,21 @@ def _sort_metadata(path: Path) -> None:
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
         file.seek(8)
         file.write(text.ljust(length))
+
+
+def _load(path: Path) -> object:
+    """Load plain values and tensors; whatever else there is becomes `Inert`, kind by kind, as torch complains of it."""
+    inert: list[tuple[Callable[..., object], str]] = []
+    while True:
+        try:
+            with safe_globals([*inert]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            complaint = re.search(r"Unsupported global: GLOBAL (\S+) ", str(error))
+            if complaint is None or (Inert, complaint[1]) in inert or len(inert) > MOST_KINDS:
+                raise
+            # torch leaves `builtins` out of what it says
+            inert += [(Inert, complaint[1]), (Inert, f"builtins.{complaint[1]}")]
 
 
 def without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
