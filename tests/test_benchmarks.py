@@ -160,3 +160,20 @@ def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "Guided",
     ]
     assert {"contact_sheet.png", "summary.png", "metrics.md"} <= {path.name for path in report.iterdir()}
+
+
+def test_cells_are_compared_with_those_of_other_packages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Half a cell of 32 pixels is what a network that pads by one side is off by, if nobody minds."""
+    for package in ("pytorch_grad_cam", "captum", "torchcam"):
+        pytest.importorskip(package)
+    module = benchmark("cells", monkeypatch)
+    monkeypatch.setattr(module, "SHAPES", {name: module.SHAPES[name] for name in ("resnet18", "vit_tiny")})
+    monkeypatch.setattr(module, "SIZES", [(192, 224)])
+    module.main()
+    heading, _, resnet, vit = capsys.readouterr().out.splitlines()[-4:]
+    assert [name.split()[0] for name in heading.split(" | ")[2:]] == ["wheretolook", "grad-cam", "captum", "torchcam"]
+    ours, *others = (float(figure) for figure in resnet.rstrip(" |").split(" | ")[2:])
+    assert ours < 2 and others == pytest.approx([15.5] * 3, abs=1)
+    assert vit.endswith("| - | - |") and "192 x 224" in vit

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from spots import SHAPES, centre, positive, shifted, spots
 from torch import Tensor, nn
 
 from wheretolook.attention.methods import attention_maps
@@ -14,10 +15,10 @@ from wheretolook.cells import standard_cells, stretched
 from wheretolook.metrics.attention import energy_inside
 from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.networks.grid import CellFinder
+from wheretolook.networks.guide import guide
 from wheretolook.records import Cells, GuidedOutput, side_lengths
 
 from .narrow import NAMES, SMALL
-from .spots import SHAPES, as_grid, centre, looked_at, positive, shifted, spots
 
 SIZES = [(224, 224), (375, 500)]
 
@@ -221,17 +222,10 @@ def test_hierarchical_transformers(name, size):
 def test_a_map_is_bright_where_the_image_is(name, size):
     """And would not be with cells half a stride away, nor, where the network's padding moves them, with even ones."""
     shape = SHAPES[name]
-    if shape.tokens:
-        size = tuple(side // shape.tokens * shape.tokens for side in size)
-    network = positive(shape.make())
+    size = tuple(side // max(shape.patch, 1) * max(shape.patch, 1) for side in size)
+    network = guide(positive(shape.make()), shape.layer, input_size=224)
     places = [(down * size[0], across * size[1]) for down, across in ((0.42, 0.6), (0.53, 0.47), (0.58, 0.42))]
-    images = spots(size, places)
-    output = looked_at(network, shape, images)
-    find = CellFinder(
-        network, network.get_submodule(shape.layer), lambda output, size: as_grid(output, size, shape.tokens)
-    )
-    grid = side_lengths(output.features)
-    cells = find(images, grid)
+    output = network(spots(size, places))
 
     def error(cells: Cells) -> float:
         maps = attention_maps(output._replace(cells=cells), [0], size=size)[:, 0]
@@ -240,10 +234,10 @@ def test_a_map_is_bright_where_the_image_is(name, size):
             abs(a - b) for one, place in zip(centres, places, strict=True) for a, b in zip(one, place, strict=True)
         )
 
-    assert error(cells) < 2
-    assert error(shifted(cells, 0.5)) > 2 and error(shifted(cells, -0.5)) > 2
+    assert error(output.cells) < 2
+    assert error(shifted(output.cells, 0.5)) > 2 and error(shifted(output.cells, -0.5)) > 2
     if "net_b0" in name or name == "resnet18":
-        assert error(standard_cells(size, grid)) > 10
+        assert error(standard_cells(size, side_lengths(output.features))) > 10
 
 
 def test_fcn8s_at_any_size():

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from spots import centre, plain_vgg, positive, spots
 from torch import nn
 
 from wheretolook.attention.methods import attention_maps
@@ -12,7 +13,6 @@ from wheretolook.cells import stretched
 from wheretolook.networks.guide import guide
 from wheretolook.records import Cells
 
-from .spots import centre, plain_vgg, positive, spots
 from .zoo import ZOO, guided, images
 
 # stride and offset, by hand: padding by one side centres the first cell on the first pixel, patches do in their middle

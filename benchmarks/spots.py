@@ -1,15 +1,16 @@
-"""Real architectures with weights that make any honest map follow the light, and where such a map's centre is."""
+"""Real architectures with weights that make any honest map follow the light, and where such a map's centre is.
+
+Every weight is positive and every norm neutral, so that the features are a soft copy of the image; the map of a class
+is then bright where the image is, and how far its centre is from the spot's is the error of whoever stretched the map.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
-from wheretolook.records import Cells, GuidedOutput
+from wheretolook.records import Cells
 
 SPOT = 16.0  # standard deviation of the bright spot in pixels: patches of 32 pixels then still tell where it is
 
@@ -19,35 +20,62 @@ class Shape(NamedTuple):
 
     make: Callable[[], nn.Module]
     layer: str
-    tokens: int = 0  # pixels of a patch's side, where the layer gives tokens behind a class token
+    patch: int = 0  # pixels of a patch's side, where the layer gives tokens behind a class token
 
 
 class Pass(nn.Module):
     """In place of what no positive weights make harmless: norms over channels, attention between positions."""
 
     def forward(self, features: Tensor, **_: Any) -> Tensor:
+        """The features themselves."""
         return features
 
 
 def plain_vgg() -> nn.Module:
-    return nn.Sequential(
-        make_layers(cfgs["A"], batch_norm=False)[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2)
-    )
+    """VGG11 without its last pool and its 120 million weights behind it."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    trunk = make_layers(cfgs["A"], batch_norm=False)[:-1]
+    return nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))
 
 
-def vit() -> nn.Module:
-    return timm.create_model("vit_tiny_patch16_224", dynamic_img_size=True, global_pool="avg", num_classes=2, depth=3)
+def from_torchvision(name: str) -> Callable[[], nn.Module]:
+    """A maker of a network of torchvision."""
+
+    def make() -> nn.Module:
+        import torchvision
+
+        network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=2)
+        return network
+
+    return make
+
+
+def from_timm(name: str, **arguments: Any) -> Callable[[], nn.Module]:
+    """A maker of a network of timm."""
+
+    def make() -> nn.Module:
+        import timm
+
+        network: nn.Module = timm.create_model(name, num_classes=2, **arguments)
+        return network
+
+    return make
 
 
 SHAPES = {
-    "resnet18": Shape(lambda: torchvision.models.resnet18(num_classes=2), "layer4"),
+    "resnet18": Shape(from_torchvision("resnet18"), "layer4"),
     "vgg11": Shape(plain_vgg, "0"),
-    "mobilenet_v3_small": Shape(lambda: torchvision.models.mobilenet_v3_small(num_classes=2), "features"),
-    "efficientnet_b0": Shape(lambda: timm.create_model("efficientnet_b0", num_classes=2), "conv_head"),
-    "tf_efficientnet_b0": Shape(lambda: timm.create_model("tf_efficientnet_b0", num_classes=2), "conv_head"),
-    "tf_efficientnet_lite0": Shape(lambda: timm.create_model("tf_efficientnet_lite0", num_classes=2), "conv_head"),
-    "convnext_atto": Shape(lambda: timm.create_model("convnext_atto", num_classes=2), "stages"),
-    "vit_tiny": Shape(vit, "blocks.2.norm2", tokens=16),
+    "mobilenet_v3_small": Shape(from_torchvision("mobilenet_v3_small"), "features"),
+    "efficientnet_b0": Shape(from_timm("efficientnet_b0"), "conv_head"),
+    "tf_efficientnet_b0": Shape(from_timm("tf_efficientnet_b0"), "conv_head"),
+    "tf_efficientnet_lite0": Shape(from_timm("tf_efficientnet_lite0"), "conv_head"),
+    "convnext_atto": Shape(from_timm("convnext_atto"), "stages"),
+    "vit_tiny": Shape(
+        from_timm("vit_tiny_patch16_224", dynamic_img_size=True, global_pool="avg", depth=3),
+        "blocks.2.norm2",
+        patch=16,
+    ),
 }
 
 
@@ -78,6 +106,7 @@ def positive(network: nn.Module) -> nn.Module:
 
 
 def kernel(layer: nn.Conv2d) -> Tensor:
+    """What each place in a convolution's window weighs; all of them together 1."""
     if layer.stride == layer.kernel_size:
         return torch.full(layer.kernel_size, 1 / (layer.kernel_size[0] * layer.kernel_size[1]))
     rise = [1 - (torch.arange(n) - (n - 1) / 2).abs() / ((n + 1) / 2) for n in layer.kernel_size]
@@ -98,29 +127,6 @@ def spots(size: tuple[int, int], places: list[tuple[float, float]]) -> Tensor:
         )
         image += 1e-3 * down[:, None] * across
     return images
-
-
-def as_grid(output: Tensor, size: tuple[int, int], patch: int) -> Tensor:
-    if not patch:
-        return output
-    return output[:, 1:].transpose(1, 2).unflatten(2, (size[0] // patch, size[1] // patch))
-
-
-def looked_at(network: nn.Module, shape: Shape, images: Tensor) -> GuidedOutput:
-    """Scores and features of one forward, the features in the scores' graph; without cells."""
-    found = []
-
-    def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-        found.append(as_grid(output, tuple(images.shape[2:]), shape.tokens))
-        if not shape.tokens:
-            return found[0].clone()  # what comes behind may work in place
-        return torch.cat([output[:, :1], found[0].flatten(2).transpose(1, 2)], dim=1)
-
-    handle = network.get_submodule(shape.layer).register_forward_hook(hook)
-    try:
-        return GuidedOutput(network(images), found[0])
-    finally:
-        handle.remove()
 
 
 def centre(attention: Tensor) -> tuple[float, float]:
