@@ -68,13 +68,13 @@ def grad_cam(network: nn.Module, shape: Shape, images: Tensor) -> Tensor | None:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     def grid(tokens: Tensor) -> Tensor:
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, (images.shape[2] // shape.patch, -1))
+        shown: Tensor = tokens[:, 1:].transpose(1, 2)
+        return torch.unflatten(shown, 2, (images.shape[2] // shape.patch, -1))
 
     targets = [ClassifierOutputTarget(0)] * len(images)
     layers = [network.get_submodule(shape.layer)]
     with GradCAM(network, layers, reshape_transform=grid if shape.patch else None) as cam:
-        maps: Tensor = torch.from_numpy(np.asarray(cam(images, targets=targets)))
-    return maps
+        return torch.as_tensor(np.asarray(cam(images, targets=targets)))
 
 
 def captum(network: nn.Module, shape: Shape, images: Tensor) -> Tensor | None:
