@@ -118,3 +118,12 @@ def test_a_name_in_another_unicode_form_is_the_same(tmp_path):
     data = labelled(tmp_path, "cafe\u0301;cat", listed=("caf\u00e9", "cat"))
     assert data[0].labels.tolist() == [True, True]
     assert np.array_equal(data[0].labels.numpy(), [True, True])
+
+
+def test_a_second_list_of_other_classes_is_said(tmp_path, caplog):
+    write_lines(tmp_path / "class_names.txt", "_background_", "cat", "dog")
+    labelled(tmp_path, "cat;", listed=("cat", "dog"))
+    assert "not read" not in caplog.text  # it says the same
+    write_lines(tmp_path / "class_names.txt", "_background_", "dog", "cat")
+    assert labelled(tmp_path, "cat;", listed=("cat", "dog")).class_names == ("cat", "dog")
+    assert "class_names.txt is not read: classes.txt beside it lists other classes" in caplog.text

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -138,6 +140,23 @@ def test_the_classes_of_a_run_are_counted(drawn):
     assert describe_classes(opened(drawn, "all")).endswith("(no image shows owl, elk)")
 
 
+def test_masks_are_counted_again_only_where_something_has_changed(drawn, monkeypatch):
+    """Every stage of a run opens the same data, and a user mends a mask between two looks."""
+    first = describe_classes(opened(drawn, "all"))
+    data = opened(drawn, "all")
+    monkeypatch.setattr(StoredImages, "_values", lambda *args: pytest.fail("read again"))
+    assert describe_classes(data) == first == "4 images: cat 2, dog 2"
+    monkeypatch.undo()
+    write_mask(drawn / "masks/a.png", corner_mask(2))
+    os.utime(drawn / "masks/a.png", ns=(1, 1))  # another time, whatever the clock's resolution
+    assert describe_classes(opened(drawn, "all")) == "4 images: cat 1, dog 3"
+    write_lines(drawn / "labels.csv", "image,classes", "a,cat")  # what the tables say is part of it
+    write_mask(drawn / "masks/a.png", np.zeros((12, 16)))
+    os.utime(drawn / "masks/a.png", ns=(1, 1))
+    with pytest.raises(DataError, match=r"a\.png has no class"):
+        describe_classes(opened(drawn, "all"))
+
+
 def test_a_long_list_of_classes_is_cut_short(drawn):
     write_lines(drawn / "classes.txt", *(f"class{index}" for index in range(100)))
     said = describe_classes(opened(drawn, "all"))
@@ -223,7 +242,7 @@ def test_masks_that_lose_values_are_said(drawn, caplog):
     write_lines(drawn / "labels.csv", "image,classes", "a,dog")
     data = opened(drawn, "all")
     assert not data[0].segmented
-    assert "masks: 1 files are not read, first a.jpg; expected .png, .bmp, .tif, .tiff" in caplog.text
+    assert "masks: 1 file is not read, first a.jpg; expected .png, .bmp, .tif, .tiff" in caplog.text
     Image.fromarray(corner_mask(2)).save(drawn / "masks/a.tif", compression="jpeg")
     with pytest.raises(DataError, match=r"a\.tif is compressed with loss; expected a PNG, BMP or TIFF"):
         opened(drawn, "all")

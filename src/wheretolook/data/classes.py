@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from wheretolook.data.names import normal, read_lines
+from wheretolook.data.names import normal, read_lines, say_once
 from wheretolook.errors import DataError, nearest
 from wheretolook.records import VOID
 
@@ -32,12 +32,14 @@ def read_class_names(root: Path) -> tuple[str, ...] | None:
     Raises:
         DataError: no name, a name twice, or more classes than a mask can tell apart.
     """
-    path = next((root / name for name in LISTS if (root / name).exists()), None)
-    if path is None:
+    paths = [root / name for name in LISTS if (root / name).exists()]
+    if not paths:
         return None
-    names = _without_numbers(read_lines(path, "list of classes"))
-    while names and _is_no_class(names[0]):
-        del names[0]
+    path, *others = paths
+    names = _named(path)
+    for other in others:
+        if _named(other) != names:
+            say_once(f"{other} is not read: {path.name} beside it lists other classes")
     if not 0 < len(names) < VOID:
         raise DataError(f"{path} lists {len(names)} classes; expected 1 to {VOID - 1}, one a line")
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -49,6 +51,14 @@ def hint_of_lists(root: Path) -> str:
     """What to add to a message that misses a list of classes: the file that looks like one, where there is one."""
     found = next((name for name in LISTS_OF_OTHERS if (root / name).is_file()), None)
     return f" ({found} is not read: if it has a class a line, rename it to {LISTS[0]})" if found else ""
+
+
+def _named(path: Path) -> list[str]:
+    """The classes in a list, without numbers and what comes before the first class."""
+    names = _without_numbers(read_lines(path, "list of classes"))
+    while names and _is_no_class(names[0]):
+        del names[0]
+    return names
 
 
 def _without_numbers(lines: list[str]) -> list[str]:

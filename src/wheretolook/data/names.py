@@ -72,7 +72,8 @@ def files_by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
         else:
             found[name] = path
     if others:
-        say_once(f"{folder}: {len(others)} files are not read, first {others[0]}; expected {', '.join(suffixes)}")
+        count = "1 file is" if len(others) == 1 else f"{len(others)} files are"
+        say_once(f"{folder}: {count} not read, first {others[0]}; expected {', '.join(suffixes)}")
     return found
 
 

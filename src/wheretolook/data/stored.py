@@ -30,6 +30,7 @@ from wheretolook.data.targets import box_planes, mask_planes
 from wheretolook.errors import DataError
 from wheretolook.records import VOID, Sample, side_lengths
 
+_FOUND: dict[tuple[object, ...], list[int]] = {}  # the values of masks: each stage of a run asks for them again
 LOOKED_AT = 16  # of a data set's images, when it is opened
 
 
@@ -97,8 +98,10 @@ class StoredImages(ImageDataset):
         entry = self.entries[index]
         if entry.mask is None:
             return entry.class_indices
-        found = values_in(self._values(entry, entry.mask))
-        return entry.class_indices if found == [VOID] else _classes(found)
+        key = (entry, _changed(entry.mask), self.class_names, self.palette)
+        if key not in _FOUND:
+            _FOUND[key] = values_in(self._values(entry, entry.mask))
+        return entry.class_indices if _FOUND[key] == [VOID] else _classes(_FOUND[key])
 
     def __getitem__(self, index: int) -> Sample:
         entry = self.entries[index]
@@ -159,6 +162,14 @@ class StoredImages(ImageDataset):
             void = entry.mask if VOID in found else void
         if void is not None:
             raise DataError(f"the masks mark no class, only 0 and {VOID}, such as {void}; {_MARKED}")
+
+
+def _changed(path: Path) -> int:
+    """When a file was last written; 0 where it is not there, which is said when it is read."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _classes(values: list[int]) -> frozenset[int]:
