@@ -194,7 +194,7 @@ def _require_trunk(path: Path, tensors: Mapping[str, Tensor], arrays: Mapping[st
     if missing:
         raise WeightsError(
             f"{path}: expected the 13 convolutions of an FCN or VGG16, got none for {', '.join(missing[:3])} among "
-            f"{len(arrays)} arrays ({', '.join(list(arrays)[:3])}); choose another file"
+            f"{len(arrays)} arrays ({', '.join(list(arrays)[:3])}); choose another file, or name its network"
         )
 
 
