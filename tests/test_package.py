@@ -1,11 +1,15 @@
 """The front door: light to open, and everything promised is behind it."""
 
 import ast
+import dataclasses
+import inspect
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -28,6 +32,23 @@ def test_every_public_name_is_there_and_documented(name):
     value = getattr(wheretolook, name)
     assert value.__name__ == name and value.__doc__
     assert value is getattr(wheretolook, name)
+
+
+def parts(kind: object) -> Iterator[object]:
+    """A type and whatever it is made of."""
+    yield kind
+    for inner in get_args(kind):
+        yield from parts(inner)
+
+
+@pytest.mark.parametrize("name", sorted(set(wheretolook.__all__) - {"GuidedModule"}))  # which `guide` makes
+def test_whatever_a_public_name_takes_or_gives_is_public(name):
+    value = getattr(wheretolook, name)
+    makes = inspect.isclass(value) and not (dataclasses.is_dataclass(value) or hasattr(value, "_fields"))
+    hints = get_type_hints(value.__init__ if makes else value)
+    kinds = {part for kind in hints.values() for part in parts(kind) if inspect.isclass(part)}
+    ours = {kind.__name__ for kind in kinds if kind.__module__.startswith("wheretolook.")}
+    assert ours <= set(wheretolook.__all__)
 
 
 def test_type_checkers_see_the_same_names():

@@ -26,10 +26,27 @@ if TYPE_CHECKING:
     from wheretolook.networks.files import load_network, save_network
     from wheretolook.networks.guide import GuidedModule, guide
     from wheretolook.networks.modes import second_order_attention
-    from wheretolook.options.data import DataOptions
-    from wheretolook.options.objective import ObjectiveOptions
+    from wheretolook.options.data import DataOptions, ScenesOptions
+    from wheretolook.options.network import NetworkOptions
+    from wheretolook.options.objective import (
+        ClassificationOptions,
+        EnergyOptions,
+        MiningOptions,
+        ObjectiveOptions,
+        SegmentationOptions,
+        SquaredOptions,
+    )
     from wheretolook.options.training import TrainingOptions
-    from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, Preprocessing, Sample, collate
+    from wheretolook.records import (
+        Batch,
+        Cells,
+        Explanation,
+        GuidedNetwork,
+        GuidedOutput,
+        Preprocessing,
+        Sample,
+        collate,
+    )
     from wheretolook.training.stage import Stage
 
 __version__ = version("wheretolook")
@@ -38,16 +55,25 @@ install_finder()
 
 __all__ = [
     "Batch",
+    "Cells",
+    "ClassificationOptions",
     "DataOptions",
+    "EnergyOptions",
+    "Explanation",
     "FCN8s",
     "FCN16s",
     "FCN32s",
     "GuidedModule",
     "GuidedNetwork",
     "GuidedOutput",
+    "MiningOptions",
+    "NetworkOptions",
     "ObjectiveOptions",
     "Preprocessing",
     "Sample",
+    "ScenesOptions",
+    "SegmentationOptions",
+    "SquaredOptions",
     "Stage",
     "TrainingOptions",
     "WhereToLookError",
@@ -118,11 +144,21 @@ _HOMES = {
         "guide",
     ),
     "networks.modes": ("second_order_attention",),
-    "options.data": ("DataOptions",),
-    "options.objective": ("ObjectiveOptions",),
+    "options.data": ("DataOptions", "ScenesOptions"),
+    "options.network": ("NetworkOptions",),
+    "options.objective": (
+        "ClassificationOptions",
+        "EnergyOptions",
+        "MiningOptions",
+        "ObjectiveOptions",
+        "SegmentationOptions",
+        "SquaredOptions",
+    ),
     "options.training": ("TrainingOptions",),
     "records": (
         "Batch",
+        "Cells",
+        "Explanation",
         "GuidedNetwork",
         "GuidedOutput",
         "Preprocessing",
