@@ -1,5 +1,6 @@
 """What the tests of pictures share: explanations to draw, and the reading of a drawn figure's texts and pixels."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,10 @@ def explanation(name: str = "a", class_index: int = 1, energy: float = 0.5, **kn
     return Explanation(name, class_index, energy_inside=energy, **fields)
 
 
+@lru_cache(maxsize=2)
 def drawn(figure: Figure) -> np.ndarray:
-    """The pixels of a figure, RGB."""
+    """The pixels of a figure, RGB, coarser than it would be saved."""
+    figure.set_dpi(100)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
@@ -55,13 +58,14 @@ def under(figure: Figure, heading: str) -> list[str]:
 
 def panel(figure: Figure, heading: str, row: int = 0) -> np.ndarray:
     """The pixels of the picture below a heading, in a row."""
-    across, down = figure.get_size_inches() * figure.dpi
+    pixels = drawn(figure)
+    down, across = pixels.shape[:2]
     centre = text_of(figure, heading).get_position()[0]
     boxes = [axes.get_position() for axes in figure.axes]
     column = sorted((box for box in boxes if abs((box.x0 + box.x1) / 2 - centre) < 1e-3), key=lambda box: -box.y1)
     box = column[row]
     top, bottom = round((1 - box.y1) * down), round((1 - box.y0) * down)
-    return drawn(figure)[top:bottom, round(box.x0 * across) : round(box.x1 * across)]
+    return pixels[top:bottom, round(box.x0 * across) : round(box.x1 * across)]
 
 
 def at(pixels: np.ndarray, row: float, column: float, shape: tuple[int, int] = (24, 32)) -> np.ndarray:
