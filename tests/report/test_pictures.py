@@ -179,5 +179,5 @@ def test_without_any_annotation_there_is_no_truth_and_no_share_of_it():
     words = [text.get_text() for text in figure.texts]
     assert not {"ground truth", "segmentation before"} & set(words) and not figure.legends
     assert under(figure, "image") == ["a"]
-    assert (under(figure, "attention before"), under(figure, "attention after")) == (["cow"], ["empty map"])
+    assert (under(figure, "attention before"), under(figure, "attention after")) == (["cow"], ["cow, empty map"])
     assert not any("inside" in text or "nan" in text for text in words)

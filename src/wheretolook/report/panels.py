@@ -203,11 +203,12 @@ def _panels(comparison: Comparison, class_names: Sequence[str], columns: Sequenc
     ground = paled(background, BEHIND_ATTENTION)
     first, second = shared_scale(before.attention, after.attention)
     name = _named(class_names, before)
+    alone = "" if "ground truth" in columns else name  # where no truth has the class's name under it
     panels = {
         "image": _Panel(picture(before.image), _short(before.name)),
         "ground truth": _Panel(painted(background, *_truth(before)), name, outline=1.1),
-        "attention before": _Panel(overlay(ground, first), _inside(before) or name, outline=0.6),
-        "attention after": _Panel(overlay(ground, second), _inside(after) or name, outline=0.6),
+        "attention before": _Panel(overlay(ground, first), _caption(alone, before), outline=0.6),
+        "attention after": _Panel(overlay(ground, second), _caption(alone, after), outline=0.6),
     }
     for when, prediction in (("before", before.prediction), ("after", after.prediction)):
         if prediction is not None:
@@ -250,11 +251,10 @@ def _truth(shown: Explanation) -> _Mask:
     return _Mask((shown.target == 1) * (1 + shown.class_index), shown.target == VOID)
 
 
-def _inside(shown: Explanation) -> str:
-    """The share of attention on the object; empty where nobody knows where that is."""
-    if not shown.attention.any():
-        return "empty map"
-    return "" if math.isnan(shown.energy_inside) else f"{_percent(shown.energy_inside)} inside"
+def _caption(name: str, shown: Explanation) -> str:
+    """A name if there is one to give, and the share of attention on the object where anybody knows where that is."""
+    share = "" if math.isnan(shown.energy_inside) else f"{_percent(shown.energy_inside)} inside"
+    return ", ".join(filter(None, (name, share if shown.attention.any() else "empty map")))
 
 
 def _outline(axes: Axes, inside: np.ndarray, width: float) -> None:
