@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wheretolook.metrics import (
     AttentionMetric,
+    PairMeans,
     energy_chance,
     energy_inside,
     grid_ceiling,
@@ -170,6 +171,23 @@ def test_half_precision_maps_are_added_up_in_single_precision():
     target[:, :150] = True
     figures = figures_of(maps, target, torch.ones_like(target))
     assert figures.energy_pointing == 0.5
+
+
+def test_means_over_pairs_are_those_of_the_functions_over_the_pairs_that_count():
+    """In batches of unequal size; one pair has no object, one nothing but void."""
+    maps, target, valid = pairs(count=7)
+    target[1], valid[5] = False, False
+    metric = PairMeans({"inside": energy_inside, "hit": pointing_hit, "first": lambda maps, *_: maps[:, 0, 0]})
+    for part in (slice(0, 4), slice(4, 7)):
+        metric.update(maps[part].double(), target[part], valid[part])
+    kept = [0, 2, 3, 4, 6]
+    assert metric.compute() == pytest.approx(
+        {
+            "inside": energy_inside(maps, target, valid)[kept].mean().item(),
+            "hit": pointing_hit(maps, target, valid)[kept].mean().item(),
+            "first": maps[kept, 0, 0].mean().item(),
+        }
+    )
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")

@@ -168,3 +168,40 @@ def test_every_figure_is_taken_from_the_field_of_its_name() -> None:
 def test_validation_measures_what_its_stage_is_about() -> None:
     assert validated("classification") == ("image_accuracy", "mean_average_precision", "f1")
     assert validated("segmentation", "attention") == ("accuracy", "mean_iu", "energy_pointing", "attention_iou")
+
+
+def test_terminal_tables_put_names_left_and_numbers_right_with_title_and_caption() -> None:
+    rows = [{"weights": "A", "f1": 0.5, "iu_per_class": [0.5, 0.25]}]
+    for table, caption in (
+        (results_table(rows, title="val"), "shares in percent"),
+        (class_table(rows, ["boat"], title="val"), "IU in percent"),
+    ):
+        assert [column.justify for column in table.columns] == ["left", "right"]
+        assert (table.title, table.caption) == ("val", caption)
+        assert (table.title_justify, table.caption_justify) == ("left", "left")
+    accuracies = {"weights": "A", "accuracy_per_class": [0.5], "average_precision_per_class": [0.25]}
+    assert "recognised" in class_table([accuracies], ["a"]).caption
+    del accuracies["accuracy_per_class"]
+    assert class_table([accuracies], ["a"]).caption == "average precision in percent"
+    assert class_markdown([accuracies], ["a"]).startswith("| Class (average precision in percent) | A |")
+
+
+def test_what_a_figure_of_classes_must_be_is_said() -> None:
+    with pytest.raises(TypeError, match="iu_per_class is a sequence or a tensor, not float"):
+        class_markdown([{"weights": "A", "iu_per_class": 0.5}], ["a"])
+
+
+def test_forty_classes_are_shown_in_their_order_and_one_more_by_rank() -> None:
+    shares = [(7 * index) % 41 / 41 for index in range(41)]
+    names = [str(index) for index in range(41)]
+
+    def shown(count: int) -> list[str]:
+        lines = class_markdown([{"weights": "A", "accuracy_per_class": shares[:count]}], names[:count]).splitlines()[2:]
+        return [line.split(" | ")[0].removeprefix("| ") for line in lines]
+
+    assert shown(40) == names[:40]
+    ranked = sorted(range(41), key=lambda index: -shares[index])
+    expected = [names[index] for index in ranked]
+    assert shown(41) == [*expected[:20], "(1 between them)", *expected[-20:]]
+    shares[3] = math.nan  # never occurs: then forty are left, all shown
+    assert shown(41) == [name for name in expected if name != "3"]
