@@ -92,13 +92,17 @@ def test_a_layer_that_runs_twice_is_an_error_with_its_name():
     assert found(torch.rand(2, 3, 32, 32)).features.shape == (2, 3, 32, 32)
 
 
-def test_a_head_that_starts_at_zero_asks_for_a_name():
+def test_a_head_that_starts_at_zero_asks_for_a_name(caplog: pytest.LogCaptureFixture):
     module = copy.deepcopy(network("vit_b_16"))
     nn.init.zeros_(module.heads.head.weight)
     with pytest.raises(ConfigError, match="starts at zero; name the `layer`, such as 'encoder"):
         guide(module, input_size=64)
     found = guide(module, "encoder.layers.encoder_layer_1.ln_1", input_size=64)
     assert not attention_maps(found(images("vit_b_16"))).any()
+    assert "do not depend on layer 'encoder.layers.encoder_layer_1.ln_1' now" in caplog.text
+    caplog.clear()
+    guide(network("vit_b_16"), "encoder.layers.encoder_layer_1.ln_1", input_size=64)
+    assert not caplog.text
 
 
 def test_images_that_the_module_does_not_take_say_so():
@@ -202,6 +206,33 @@ def test_an_added_classifier_is_the_wrappers_own():
     other.reset_classifier(3)
     assert torch.equal(other.classifier.fc6_cl.weight, found.classifier.fc6_cl.weight)
     assert not other.classifies
+
+
+def test_without_masks_an_added_classifier_needs_no_decoder():
+    class Careful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.decoder = nn.Conv2d(3, 5, 4, 4), nn.Conv2d(5, 4, 1)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            try:
+                features = self.trunk(pixels)
+            except Exception:
+                features = torch.zeros(len(pixels), 5, 8, 8)
+            return self.decoder(features)
+
+    module, pixels = Careful(), torch.rand(2, 3, 32, 32)
+    decoded: list[int] = []
+    found = guide(module, "trunk", input_size=32, scores="classifier", classifier_widths=(4, 4)).eval()
+    module.decoder.register_forward_hook(lambda *_: decoded.append(1))
+    expected = found(pixels)
+    assert decoded
+    decoded.clear()
+    output = found(pixels, segment=False)
+    assert not decoded and output.mask_scores is None
+    assert torch.equal(output.class_scores, expected.class_scores)
+    assert torch.equal(attention_maps(output), attention_maps(expected))
+    assert not module.trunk._forward_hooks and torch.is_grad_enabled()
 
 
 def test_an_added_classifier_makes_a_backbone_without_scores_answer():

@@ -112,7 +112,8 @@ class GuidedModule(GuidedNetwork):
 
         Args:
             images: as the module takes them.
-            segment: False leaves the mask scores out of the output.
+            segment: False leaves the mask scores out of the output; with an added classifier the forward then ends at
+                the layer.
 
         Raises:
             ConfigError: the layer does not run, or runs more than once, or nothing leads from it to the scores.
@@ -120,7 +121,10 @@ class GuidedModule(GuidedNetwork):
         size = side_lengths(images)
         with gradients_as_they_are() as wanted, torch.set_grad_enabled(wanted or self.detached):
             images = images.clone() if images.is_inference() else images
-            reading, result = read_layer(self.module, self.layer, self.form, images, leaf=self.classifier is None)
+            whole = segment or self.classifier is None
+            reading, result = read_layer(
+                self.module, self.layer, self.form, images, leaf=self.classifier is None, whole=whole
+            )
             own = self.shapes.find(result, len(images))
             output = self._scored(reading, own)
             masks = self._with_background(own.masks) if segment and own.masks is not None else None
@@ -143,7 +147,8 @@ class GuidedModule(GuidedNetwork):
         else:
             scores = None if own.masks is None else pooled_scores(self._with_background(own.masks))
         if scores is None:
-            raise ConfigError(f"the module gave no scores of {self.shapes} channels in this forward, as it did before")
+            shape = f"({len(reading.features)}, {self.shapes.logits})" if self.shapes.logits else "of pixels"
+            raise ConfigError(f"expected class scores {shape}, as the module gave when it was guided, got none")
         if not scores.requires_grad:
             raise ConfigError(f"no gradient leads from the class scores to layer '{self.layer}'; name another layer")
         return GuidedOutput(_exact(scores), reading.features, None, reading.differentiable)

@@ -1,5 +1,6 @@
 """Find the layer of any network where attention is read: one dry run with hooks, then the gradient of its scores."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from wheretolook.networks.forms import GridForm, Size, form_of
 from wheretolook.networks.modes import untouched
 from wheretolook.networks.outputs import ScoreShapes, score_shapes, tensors_in
 from wheretolook.records import Part, side_lengths
+
+log = logging.getLogger("wheretolook")
 
 
 class Call(NamedTuple):
@@ -64,11 +67,7 @@ class Layer(NamedTuple):
 Parts = dict[Part, tuple[list[str], list[str]]]  # names of modules, and of parameters that no such module holds
 
 
-def dry_run(
-    module: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    classes: int | None,
-) -> DryRun:
+def dry_run(module: nn.Module, images: Float[Tensor, "batch channels height width"], classes: int | None) -> DryRun:
     """Run the module once with hooks on everything, and leave it as it was.
 
     Args:
@@ -104,8 +103,9 @@ def dry_run(
                 handles.append(child.register_forward_hook(_teller(name, ended)))
             result = module(images)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+            why = " ".join(str(error).split())[:300] or type(error).__name__
             raise ConfigError(
-                f"the network failed on a dry run with images of {size[1]}x{size[0]}: {error}; give the `input_size` "
+                f"the network failed on a dry run with images of {size[1]}x{size[0]}: {why}; give the `input_size` "
                 "that it takes, or `images` to try it with"
             ) from error
         finally:
@@ -207,7 +207,7 @@ def _moves(run: DryRun, index: int) -> bool:
 
 
 def named_layer(run: DryRun, module: nn.Module, name: str) -> Layer:
-    """The layer of that name.
+    """The layer of that name, with a warning where the class scores do not depend on it, so that its maps are zero.
 
     Raises:
         ConfigError: there is none, it does not run or runs more than once, or its output is no grid.
@@ -224,6 +224,12 @@ def named_layer(run: DryRun, module: nn.Module, name: str) -> Layer:
     if call.form is None:
         shape = "nothing" if call.output is None else f"shape {tuple(call.output.shape)}"
         raise ConfigError(f"expected a layer whose output is a grid of cells, but '{name}' gives {shape}; name another")
+    if not _moves(run, indices[0]):
+        log.warning(
+            "the class scores do not depend on layer '%s' now, so its maps are zero: the last layer starts at zero and "
+            "wants training, or nothing leads from that layer to the scores",
+            name,
+        )
     return _layer(run, indices[0])
 
 

@@ -26,8 +26,11 @@ class Reading:
         differentiable: whether a gradient reaches what is before the grid.
     """
 
-    def __init__(self, name: str, layer: nn.Module, form: GridForm, size: tuple[int, int], leaf: bool) -> None:
-        self.name, self.layer, self.form, self.size, self.leaf = name, layer, form, size, leaf
+    def __init__(
+        self, name: str, layer: nn.Module, form: GridForm, size: tuple[int, int], *, leaf: bool, ends: bool
+    ) -> None:
+        self.name, self.layer, self.form, self.size = name, layer, form, size
+        self.leaf, self.ends = leaf, ends
         self.differentiable = False
         self._features: Tensor | None = None
         self._handed_on: Any = None
@@ -61,8 +64,14 @@ class Reading:
             torch.set_grad_enabled(True)  # until the forward ends: `gradients_as_they_are` puts it back
             features = features.detach().requires_grad_()
         self._features = features
+        if self.ends:
+            raise _Enough
         self._handed_on = replaced(result, output, self.form.rebuilt(features, output))
         return self._handed_on
+
+
+class _Enough(BaseException):
+    """The layer has run, and nothing after it is wanted; not an `Exception`, which the module may catch."""
 
 
 class _Current(threading.local):
@@ -92,7 +101,9 @@ def gradients_as_they_are() -> Iterator[bool]:
         yield wanted
 
 
-def read_layer(module: nn.Module, name: str, form: GridForm, images: Tensor, *, leaf: bool) -> tuple[Reading, Any]:
+def read_layer(
+    module: nn.Module, name: str, form: GridForm, images: Tensor, *, leaf: bool, whole: bool
+) -> tuple[Reading, Any]:
     """Run the module and read the grid of one of its layers.
 
     Args:
@@ -101,21 +112,25 @@ def read_layer(module: nn.Module, name: str, form: GridForm, images: Tensor, *, 
         form: how the layer's output holds a grid.
         images: a batch.
         leaf: whether the grid becomes a leaf where its gradient would be cut off.
+        whole: False lets the forward end at the layer; compiled modules run to their end.
 
     Returns:
-        The reading, and what the module gave.
+        The reading, and what the module gave; None where it did not run to its end.
 
     Raises:
         ConfigError: the layer runs more than once.
     """
     layer = uncompiled(module).get_submodule(name)
     compiled = is_compiled(module)
-    reading, outer = Reading(name, layer, form, side_lengths(images), leaf), _current.reading
+    ends = not whole and not compiled
+    reading, outer = Reading(name, layer, form, side_lengths(images), leaf=leaf, ends=ends), _current.reading
     handle = layer.register_forward_hook(_hook_between_graphs() if compiled else _hook)
     _current.reading = reading
     try:
         with _same_operations(module, name, compiled):
             return reading, module(images)
+    except _Enough:
+        return reading, None
     finally:
         _current.reading = outer
         handle.remove()
