@@ -1,6 +1,7 @@
 """What a weights file may ask for: a model of four libraries by its listed name, and nothing else at all."""
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -14,7 +15,15 @@ from wheretolook.errors import WeightsError
 from wheretolook.networks.files import FORMAT, load_network
 
 VIT = {"model_type": "vit", "image_size": 64, "patch_size": 16, "hidden_size": 16, "num_hidden_layers": 1}
+WRAPPER = {"model_type": "timm_wrapper", "architecture": "convnext_atto", "num_labels": 1}
 PREPROCESSING = {"channels": "RGB", "scale": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1]}
+
+
+class Trap:
+    """Unpickling this makes a folder."""
+
+    def __reduce__(self):
+        return os.mkdir, ("sprung",)
 
 
 def written(path: Path, **changes: object) -> Path:
@@ -33,7 +42,7 @@ def watched(tmp_path, monkeypatch):
     (tmp_path / "trap.py").write_text("from pathlib import Path\nPath('sprung').touch()\ndef make(**_): make.x\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text(json.dumps(VIT))
-    torch.save({"a": torch.ones(1)}, tmp_path / "other.pth")
+    torch.save(Trap(), tmp_path / "other.pth")
 
     def called(*_: object) -> None:
         (tmp_path / "called").touch()
@@ -68,6 +77,11 @@ def watched(tmp_path, monkeypatch):
         {"network": "transformers:vit", "arguments": {"config": {**VIT, "backbone": "microsoft/resnet-50"}}},
         {"network": "transformers:upernet", "arguments": {"config": {"model_type": "upernet", "backbone": "a/b"}}},
         {"network": "transformers:vit", "arguments": {"config": {**VIT, "hidden_size": "wide"}}},
+        {"network": "transformers:timm_wrapper", "arguments": {"config": {**WRAPPER, "architecture": "hf-hub:a/b"}}},
+        {
+            "network": "transformers:timm_wrapper",
+            "arguments": {"config": {**WRAPPER, "model_args": {"checkpoint_path": "other.pth"}}},
+        },
         *({"arguments": wrong} for wrong in (3, "x", [1], {"depth": 3})),
         *({"layer": wrong} for wrong in (3, "nowhere", ["layer4"])),
         *({"scores": wrong} for wrong in ("pooled", "x", 3)),

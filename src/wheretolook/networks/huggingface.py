@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from wheretolook.errors import ConfigError, reason
-from wheretolook.networks.made import Made, Wanted, explaining, library, require_known, three
+from wheretolook.networks.made import (
+    ABOUT_WEIGHTS,
+    ADDRESS,
+    Made,
+    Wanted,
+    explaining,
+    library,
+    require_known,
+    texts_in,
+    three,
+)
 from wheretolook.records import TORCHVISION, Preprocessing
 
 CONFIG = "config"  # the argument in which a weights file keeps what the folder's config.json said
@@ -15,7 +25,7 @@ CONFIG = "config"  # the argument in which a weights file keeps what the folder'
 DROPPED = (
     *("auto_map", "_name_or_path", "name_or_path", "transformers_version", "quantization_config", "torch_dtype"),
     *("dtype", "_attn_implementation", "attn_implementation", "_experts_implementation", "experts_implementation"),
-    *("_commit_hash", "use_pretrained_backbone"),
+    "_commit_hash",
 )
 OF_CLASSES = ("id2label", "label2id", "num_labels")
 ON_ANOTHER = ("backbone", "backbone_config", "backbone_checkpoint")
@@ -69,11 +79,12 @@ def folder_preprocessing(folder: Path) -> Preprocessing:
 
 
 def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what would fetch something or run code from elsewhere, however deep."""
+    """A config without what would fetch or read weights or run code from elsewhere, however deep."""
     return {
         name: _harmless(value) if isinstance(value, Mapping) else value
         for name, value in config.items()
-        if name not in DROPPED and name not in OF_CLASSES
+        if name not in DROPPED + OF_CLASSES and not ABOUT_WEIGHTS.search(name)
+        if isinstance(value, Mapping) or not any(ADDRESS.search(text) for text in texts_in(value))
     }
 
 

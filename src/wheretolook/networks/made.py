@@ -14,6 +14,7 @@ from wheretolook.records import Preprocessing
 
 # arguments about where first weights come from: nothing that a file needs, which brings its own
 ABOUT_WEIGHTS = re.compile("pretrained|checkpoint|weights|cache|hub|url")
+ADDRESS = re.compile(r"[:/\\]")  # what addresses and paths have, and names of models have not
 
 
 class Wanted(NamedTuple):
@@ -64,8 +65,8 @@ def require_harmless(wanted: Wanted) -> None:
     for name in _names_in(wanted.arguments):
         if ABOUT_WEIGHTS.search(name):
             raise ConfigError(f"its description asks for {name}, which no file may; save it without")
-    for text in (wanted.name, *_texts_in(wanted.arguments)):
-        if re.search(r"[:/\\]", text):
+    for text in (wanted.name, *texts_in(wanted.arguments)):
+        if ADDRESS.search(text):
             raise ConfigError(f"its description names {text}, an address or a path, which no file may; save it without")
 
 
@@ -129,9 +130,10 @@ def _names_in(value: Any) -> Iterator[str]:
             yield from _names_in(inner)
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a value as JSON has it, however deep, but for names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list | tuple):
         for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts_in(inner)
+            yield from texts_in(inner)
