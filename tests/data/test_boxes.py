@@ -50,6 +50,22 @@ def test_boxes_of_one_class_never_cut_those_of_another(tmp_path, second):
     np.testing.assert_array_equal(sample.targets[1].numpy(), covered((12, 16), first))
 
 
+def test_planes_are_those_of_the_classes_present(tmp_path):
+    """The second and third of three classes have the first and second plane."""
+    sample = boxed(tmp_path, "owl,0,0,3,3", "dog,4,4,9,9")
+    assert sample.labels.tolist() == [False, True, True]
+    np.testing.assert_array_equal(sample.targets[0].numpy(), covered((12, 16), (4, 4, 9, 9)))
+    np.testing.assert_array_equal(sample.targets[1].numpy(), covered((12, 16), (0, 0, 3, 3)))
+
+
+def test_names_in_another_unicode_form_are_the_same(tmp_path):
+    write_image(tmp_path / "images/caf\u00e9.png")
+    write_lines(tmp_path / "classes.txt", "na\u00efve")
+    write_lines(tmp_path / "splits/all.txt", "caf\u00e9")
+    write_lines(tmp_path / "boxes.csv", HEADER, "cafe\u0301.png,nai\u0308ve,0,0,3,3")
+    assert (opened(tmp_path, "all")[0].targets == 1).sum() == 9
+
+
 def test_boxes_of_one_class_share_a_plane_and_labels_alone_say_nothing(tmp_path):
     sample = boxed(tmp_path, "owl,0,0,3,3", "owl,2,2,5.5,6", labels=("cat",))
     assert sample.labels.tolist() == [True, False, True]

@@ -47,6 +47,7 @@ def test_known_names_with_separators_are_taken_whole(tmp_path, cell):
 def test_a_name_that_only_begins_like_a_known_one_is_itself():
     assert written_classes("a, b, c", ["a, b", "a", "b", "c"]) == ["a, b", "c"]
     assert written_classes("a, bc", ["a, b", "a", "bc"]) == ["a", "bc"]
+    assert written_classes("a, b, c, d", ["a, b", "a, b, c", "c", "d"]) == ["a, b, c", "d"]  # the longest
     assert written_classes("", []) == written_classes(" ; ", []) == []
 
 

@@ -13,6 +13,8 @@ from wheretolook.errors import DataError
 from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.records import collate
 
+from .folders_on_disk import opened, write_image, write_lines
+
 CONFIG = DataOptions(batch_size=3, crop=(12, 12), scenes=ScenesOptions(size=16, images=10))
 
 
@@ -42,6 +44,35 @@ def test_small_shared_memory_is_said(monkeypatch, caplog):
     assert not workers.fits_shared_memory(size, 2)
     assert "/dev/shm has 64 MB free, and batches of 2 workers may need 280 MB: they come through pipes" in caplog.text
     assert workers.fits_shared_memory(size // 20, 2)
+
+
+def test_half_of_the_shared_memory_is_left_to_others(monkeypatch):
+    """Two workers with two batches each, and the one that is being looked at."""
+    monkeypatch.setattr(workers, "free_shared_memory", lambda: 1000)
+    assert workers.fits_shared_memory(100, 2) and not workers.fits_shared_memory(101, 2)
+    assert workers.fits_shared_memory(55, 4) and not workers.fits_shared_memory(56, 4)
+
+
+@pytest.mark.parametrize(("crop", "piped"), [((12, 12), False), ((24, 24), True), (None, True)])
+def test_what_training_needs_is_that_of_its_crops(monkeypatch, crop, piped):
+    scenes = ScenesOptions(size=32, images=4)
+    config = DataOptions(batch_size=2, crop=crop, workers=1, scenes=scenes)
+    room = 2 * 3 * workers.batch_bytes((20, 20), 2, scenes.classes)
+    monkeypatch.setattr(workers, "free_shared_memory", lambda: room)
+    assert ImageData(config, steps=1).train_dataloader().piped == piped
+
+
+def test_what_evaluation_needs_is_that_of_its_largest_batch(monkeypatch, tmp_path):
+    """Two large images and three small ones, in batches of up to three: the two are the most."""
+    for index, side in enumerate((20, 20, 14, 14, 14)):
+        write_image(tmp_path / f"images/{index}.png", side, side)
+    write_lines(tmp_path / "labels.csv", "image,classes", *(f"{index},cat" for index in range(5)))
+    write_lines(tmp_path / "splits/all.txt", *map(str, range(5)))
+    data = opened(tmp_path, "all")
+    needed = 2 * 3 * workers.batch_bytes((20, 20), 2, 1)
+    for room, piped in ((needed, False), (needed - 1, True)):
+        monkeypatch.setattr(workers, "free_shared_memory", lambda room=room: room)
+        assert evaluation_loader(data, 3, 1).piped == piped
 
 
 def test_free_shared_memory_is_what_the_system_says():
