@@ -239,7 +239,7 @@ def runs_twice(name: str) -> str:
 
 
 def split(module: nn.Module, run: DryRun, layer: str, heads: Part) -> Parts:
-    """Which part of the network everything belongs to: what has run when the layer ends is the trunk.
+    """Which part of the network everything belongs to: what the layer's cells are made by is the trunk.
 
     Args:
         module: the network.
@@ -253,9 +253,13 @@ def split(module: nn.Module, run: DryRun, layer: str, heads: Part) -> Parts:
         ends.setdefault(call.name, index)
     parts: Parts = {"trunk": ([], []), "classifier": ([], []), "segmenter": ([], [])}
     both = bool(run.shapes.logits and run.shapes.masks)
+    made_by = _gradients(run.calls[ends[layer]].output, run.calls)
 
     def part_of(name: str) -> Part:
-        if ends[name] <= ends[layer]:
+        output = run.calls[ends[name]].output
+        followed = output is not None and output.requires_grad and not run.calls[ends[name]].detached
+        # in their order alone, the side branches of a decoder that have run by then would be of the trunk
+        if ends[name] <= ends[layer] and (made_by[ends[name]] is not None or not followed):
             return "trunk"
         only_classifies = run.mask_gradients[ends[name]] is None and run.gradients[ends[name]] is not None
         return "classifier" if both and only_classifies else heads
