@@ -5,7 +5,8 @@ READY := .venv/.ready
 # said again where the rest is installed: torchvision would bring another
 TORCH := torch==2.13.0
 
-.PHONY: demo test check format lint types docs lock clean
+.PHONY: demo test check format lint types docs mutants lock clean
+ROOM ?= *
 
 demo: $(READY)  ## the main job, on made scenes: runs/demo
 	$(BIN)/wheretolook demo
@@ -27,6 +28,10 @@ types: $(READY)
 docs: $(READY)  ## the commands and the Python of README.md and docs/ are those that work
 	$(BIN)/python -m pytest tests/test_docs.py
 
+mutants: $(READY)  ## hours: plant bugs one at a time (ROOM=losses for one room) and list those that no test sees
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1 'wheretolook.$(ROOM).*' </dev/null
+	$(BIN)/mutmut results | grep -v 'not checked'
+
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
@@ -42,4 +47,4 @@ lock:  ## resolve anew, in an environment of its own, and write the exact versio
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock build dist
+	rm -rf .venv .venv-lock build dist mutants
