@@ -1,29 +1,22 @@
 """Networks of every library from options and from files: the same again, with whatever weights users have."""
 
 import json
-import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 import wheretolook  # first: makes torchvision importable beside a torch that it was not built for
 from wheretolook.errors import ConfigError, WeightsError
-from wheretolook.networks.build import network_for, new_network
+from wheretolook.networks.build import network_for
 from wheretolook.networks.files import load_network, read_weights, save_network
 from wheretolook.networks.guide import GuidedModule
 from wheretolook.options.network import NetworkOptions
-from wheretolook.records import TORCHVISION, GuidedNetwork, Preprocessing
 
+from .libraries import CASES, NAMES, bare, fresh, images, same_outputs
 from .narrow import narrow
 
-NAMES = ("cat", "dog", "boat")
-SMALL_VIT = {"img_size": 64, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2}
-HALVES = Preprocessing("RGB", 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 OWN = """
 from torch import nn
 
@@ -39,66 +32,6 @@ class Net(nn.Module):
 def not_a_network():
     return 3
 """
-
-
-def vit_folder(folder: Path) -> Path:
-    """A classifier of transformers as its program saves it, config and processor written by hand."""
-    folder.mkdir()
-    config = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "image_size": 64, "patch_size": 16}
-    config |= {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config |= {"auto_map": {"AutoModelForImageClassification": "evil.Evil"}, "_attn_implementation": "evil/kernel"}
-    (folder / "config.json").write_text(json.dumps(config))
-    processor = {"do_rescale": True, "rescale_factor": 1 / 127.5, "do_normalize": True}
-    processor |= {"image_mean": [1.0, 1.1, 1.2], "image_std": [0.5, 0.6, 0.7]}
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return folder
-
-
-def segformer_folder(folder: Path) -> Path:
-    folder.mkdir()
-    config = {"architectures": ["SegformerForSemanticSegmentation"], "model_type": "segformer", "depths": [1, 1, 1, 1]}
-    config |= {"hidden_sizes": [8, 16, 24, 32], "decoder_hidden_size": 16, "id2label": {"0": "wall", "1": "sky"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
-    return folder
-
-
-CASES: dict[str, tuple[Callable[[Path], NetworkOptions], Preprocessing, bool]] = {
-    "torchvision": (lambda _: NetworkOptions("torchvision:resnet18", input_size=(64, 64)), TORCHVISION, False),
-    "torchvision segmenter": (
-        lambda _: NetworkOptions("torchvision:lraspp_mobilenet_v3_large", input_size=(64, 64)),
-        TORCHVISION,
-        True,
-    ),
-    "timm": (lambda _: NetworkOptions("timm:vit_small_patch16_224", SMALL_VIT), HALVES, False),
-    "smp": (lambda _: NetworkOptions("smp:Unet", {"encoder_name": "resnet18"}, input_size=(64, 64)), TORCHVISION, True),
-    "transformers": (
-        lambda path: NetworkOptions(f"transformers:{vit_folder(path / 'vit')}"),
-        Preprocessing("RGB", 2.0, (1.0, 1.1, 1.2), (0.5, 0.6, 0.7)),
-        False,
-    ),
-    "transformers segmenter": (
-        lambda path: NetworkOptions(f"transformers:{segformer_folder(path / 'segformer')}", input_size=(64, 64)),
-        Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        True,
-    ),
-}
-
-
-def images() -> Tensor:
-    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
-
-
-def same_outputs(first: GuidedNetwork, second: GuidedNetwork) -> bool:
-    one, other = first.eval()(images()), second.eval()(images())
-    masks = one.mask_scores is None or torch.equal(one.mask_scores, other.mask_scores)
-    return masks and torch.equal(one.class_scores, other.class_scores) and torch.equal(one.features, other.features)
-
-
-def fresh(options: NetworkOptions, seed: int = 0) -> GuidedModule:
-    network = new_network(options, NAMES, None, seed)
-    assert isinstance(network, GuidedModule)
-    return network.eval()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -128,111 +61,6 @@ def test_the_seed_is_of_the_first_weights(case, tmp_path):
     first, again, other = (fresh(options, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
-
-
-def bare(case: str) -> nn.Module:
-    """The library's own network, made without us, its weights from another seed."""
-    torch.manual_seed(11)
-    if case == "torchvision":
-        from torchvision.models import resnet18
-
-        network = resnet18(num_classes=3)
-    elif case == "timm":
-        import timm
-
-        network = timm.create_model("vit_small_patch16_224", num_classes=3, **SMALL_VIT)
-    else:
-        import segmentation_models_pytorch as smp
-
-        network = smp.Unet("resnet18", encoder_weights=None, classes=4)
-    return network.eval()
-
-
-PREFIXES = ("", "module.", "_orig_mod.", "model.", "network.", "module._orig_mod.model.")
-
-
-@pytest.mark.parametrize("case", ["torchvision", "timm", "smp"])
-@pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize("kind", ["pth", "checkpoint", "safetensors"])
-def test_a_state_dict_of_the_bare_module_is_taken_whoever_wrapped_it(case, prefix, kind, tmp_path, caplog):
-    module = bare(case)
-    state = {prefix + name: value for name, value in module.state_dict().items()}
-    path = tmp_path / f"weights.{'safetensors' if kind == 'safetensors' else 'ckpt'}"
-    if kind == "safetensors":
-        save_file({name: value.clone() for name, value in state.items()}, path)
-    else:
-        torch.save({"state_dict": state, "epoch": 3} if kind == "checkpoint" else state, path)
-    network = network_for(read_weights(path), NAMES, CASES[case][0](tmp_path))
-    scores = network(images())
-    expected = module(images())
-    torch.testing.assert_close(scores.mask_scores if case == "smp" else scores.class_scores, expected, rtol=0, atol=0)
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def test_what_a_checkpoint_of_lightning_has_beside_the_network_is_left_out_and_named(tmp_path, caplog):
-    module = bare("torchvision")
-    state = {f"model.{name}": value for name, value in module.state_dict().items()}
-    torch.save({"state_dict": {**state, "criterion.weight": torch.ones(3)}}, tmp_path / "last.ckpt")
-    network = load_network(tmp_path / "last.ckpt", class_names=NAMES, network="torchvision:resnet18")
-    assert torch.equal(network(images()).class_scores, module(images()))
-    assert not caplog.messages  # what belongs to the loss is nobody's loss
-
-
-def test_a_head_for_other_classes_stays_fresh_and_is_named(tmp_path, caplog):
-    from torchvision.models import resnet18
-
-    module = resnet18(num_classes=10)
-    torch.save(module.state_dict(), tmp_path / "ten.pth")
-    options = NetworkOptions("torchvision:resnet18", input_size=(64, 64))
-    network = network_for(read_weights(tmp_path / "ten.pth"), NAMES, options, seed=4)
-    assert isinstance(network, GuidedModule)
-    own, head = network.module.state_dict(), fresh(options, seed=4).module.state_dict()
-    for name, value in module.state_dict().items():
-        assert torch.equal(own[name], head[name] if name.startswith("fc.") else value), name
-    (message,) = caplog.messages
-    assert "120 of the network's 122 arrays loaded" in message
-    assert "fc.weight (10x512 in the file, 3x512 in the network), fc.bias (10 in the file, 3 in the network)" in message
-
-
-def test_an_encoder_alone_goes_where_it_fits_and_the_rest_is_named(tmp_path, caplog):
-    from torchvision.models import resnet18
-
-    encoder = resnet18()
-    torch.save(encoder.state_dict(), tmp_path / "encoder.pth")
-    network = network_for(read_weights(tmp_path / "encoder.pth"), NAMES, CASES["smp"][0](tmp_path))
-    assert isinstance(network, GuidedModule)
-    assert torch.equal(network.module.get_parameter("encoder.layer4.1.conv2.weight"), encoder.layer4[1].conv2.weight)
-    (message,) = caplog.messages
-    assert "since not in the file: decoder." in message and "not used: encoder.fc" in message
-
-
-def test_a_folder_of_transformers_brings_its_weights(tmp_path):
-    from transformers import ViTConfig, ViTForImageClassification
-
-    folder = vit_folder(tmp_path / "vit")
-    said = {name: value for name, value in json.loads((folder / "config.json").read_text()).items() if name[0] != "_"}
-    del said["auto_map"], said["architectures"], said["model_type"]
-    module = ViTForImageClassification(ViTConfig(**said, num_labels=3)).eval()
-    save_file({name: value.clone() for name, value in module.state_dict().items()}, folder / "model.safetensors")
-    network = load_network(folder, network=f"transformers:{folder}", class_names=NAMES)
-    torch.testing.assert_close(network(images()).class_scores, module(images()).logits, rtol=0, atol=0)
-    assert network.preprocessing(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist() == pytest.approx(
-        [(0.5 * 255 / 127.5 - mean) / std for mean, std in ((1.0, 0.5), (1.1, 0.6), (1.2, 0.7))], abs=1e-6
-    )
-
-
-def test_weights_of_which_nothing_fits(tmp_path):
-    torch.save({"a.weight": torch.ones(2, 2), "conv1.weight": torch.ones(1)}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"other.pth: expected weights of ResNet, .* got none that fits: a.weight"):
-        network_for(read_weights(tmp_path / "other.pth"), NAMES, CASES["torchvision"][0](tmp_path))
-
-
-def test_nan_in_a_state_dict(tmp_path):
-    state = bare("torchvision").state_dict()
-    state["layer1.0.conv1.weight"][0, 0] = float("nan")
-    torch.save(state, tmp_path / "nan.pth")
-    with pytest.raises(WeightsError, match=r"NaN in layer1\.0\.conv1\.weight"):
-        network_for(read_weights(tmp_path / "nan.pth"), NAMES, CASES["torchvision"][0](tmp_path))
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 """A state dict put into a bare module, whoever wrote it: names matched, what does not fit said."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
 from wheretolook.errors import WeightsError
 from wheretolook.networks.formats import PREFIXES
+from wheretolook.networks.huggingface import renamed
 from wheretolook.networks.weights import Weights
 
 log = logging.getLogger("wheretolook")
@@ -52,15 +55,20 @@ def fill_module(module: nn.Module, weights: Weights) -> None:
         )
 
 
-def _readings(tensors: Mapping[str, Tensor], module: nn.Module) -> Iterator[dict[str, Tensor]]:
+def _readings(tensors: Mapping[str, Tensor], module: nn.Module) -> Iterator[Mapping[str, Tensor]]:
     """The arrays by the names that they may be meant by: as they are, without a wrapper's prefix, in a part of ours."""
-    shorter = dict(tensors)
+    shorter = tensors
     yield shorter
     while inner := next((found for prefix in PREFIXES if (found := _without(shorter, prefix))), None):
         shorter = inner
         yield shorter
     for part, _ in module.named_children():
         yield {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+    # torchvision's published densenets are of a time when a module's name could have a dot
+    yield {re.sub(r"\b(norm|conv)\.(?=[12]\.)", r"\1", name): tensor for name, tensor in shorter.items()}
+    if type(module).__module__.startswith("transformers."):
+        with suppress(RuntimeError, ValueError, KeyError):  # its reader may find nothing of its own
+            yield renamed(module, shorter)
 
 
 def _without(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,9 +1,13 @@
 """Modules of transformers from a folder with a config.json, or from the config that a weights file keeps."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError, reason
 from wheretolook.networks.made import (
@@ -76,6 +80,45 @@ def folder_preprocessing(folder: Path) -> Preprocessing:
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{path}: expected image_mean and image_std of three numbers each; mend it") from error
     return Preprocessing("RGB", round(scale, 6), mean, std)
+
+
+def renamed(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of transformers' by the names that its modules have in memory, which are often others than in files.
+
+    Its own reader knows which is which; it is handed the arrays, so that it opens and fetches nothing.
+
+    Args:
+        module: made by `transformers_module`.
+        tensors: as a file has them.
+    """
+    kind: Any = type(module)
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        read, report = kind.from_pretrained(
+            None,
+            config=module.config,
+            state_dict=dict(tensors),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    others = {name: torch.empty(shape, device="meta") for name, shape, _ in report["mismatched_keys"]}
+    others |= {name: tensors[name] for name in report["unexpected_keys"] if name in tensors}
+    left_out = {*others, *report["missing_keys"]}
+    return {name: tensor for name, tensor in read.state_dict().items() if name not in left_out} | others
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' report of what it has loaded: we give our own."""
+    logging = library("transformers.utils.logging", "transformers")
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:

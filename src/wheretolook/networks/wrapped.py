@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from wheretolook.errors import ConfigError, WeightsError
-from wheretolook.networks.fitting import fill_module, listed, require_numbers
+from wheretolook.networks.fitting import fill_module, fitting, listed, require_numbers
 from wheretolook.networks.guide import GuidedModule, guide
 from wheretolook.networks.libraries import LIBRARIES, make_module
 from wheretolook.networks.made import Made, Wanted
@@ -182,9 +182,7 @@ def _require_same(weights: Weights, options: NetworkOptions, make: Callable[...,
 def _load(network: GuidedModule, weights: Weights) -> None:
     """Every array of the module; an added classifier's where the file has one of its widths."""
     own = network.state_dict()
-    shared = {
-        name: tensor for name, tensor in weights.tensors.items() if name in own and own[name].shape == tensor.shape
-    }
+    shared = fitting(own, weights.tensors)
     lacking = [name for name in own if name not in shared]
     lost = [name for name in lacking if not name.startswith("classifier.")]
     if lost:
