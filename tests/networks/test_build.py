@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from wheretolook.errors import ConfigError, WeightsError
 from wheretolook.networks.build import network_for
 from wheretolook.networks.files import load_network, read_weights, save_network
 from wheretolook.networks.guide import GuidedModule
+from wheretolook.networks.libraries import make_module
+from wheretolook.networks.made import Wanted
 from wheretolook.options.network import NetworkOptions
+from wheretolook.records import TORCHVISION
 
-from .libraries import CASES, NAMES, bare, fresh, images, same_outputs
+from .libraries import CASES, HALVES, NAMES, bare, fresh, images, same_outputs
 from .narrow import narrow
 
 OWN = """
@@ -205,3 +209,59 @@ def test_an_fcns_file_is_no_library_network(tmp_path):
     with pytest.raises(WeightsError, match="expected weights of torchvision:resnet18, got those of fcn8s"):
         load_network(tmp_path / "network.safetensors", network="torchvision:resnet18")
     assert wheretolook.load_network(tmp_path / "network.safetensors", network="fcn8s").class_names == NAMES
+
+
+def test_what_the_user_says_goes_before_what_the_file_says(tmp_path):
+    path = tmp_path / "network.safetensors"
+    network = fresh(CASES["torchvision"][0](tmp_path))
+    save_network(network, path)
+    again = load_network(
+        path,
+        network=NetworkOptions(layer="layer3", input_size=(96, 64)),
+        class_names=("kitten", "puppy", "ship"),
+        preprocessing=HALVES,
+    )
+    said = {"layer": "layer3", "input_size": [96, 64], "class_names": ["kitten", "puppy", "ship"]}
+    assert again.describe() == {**network.describe(), **said, "preprocessing": asdict(HALVES)}
+    assert again(images()).features.shape == (2, 256, 4, 4) and network(images()).features.shape == (2, 512, 2, 2)
+    with pytest.raises(WeightsError, match="expected 3 class names, got 2: cat, dog"):
+        load_network(path, class_names=("cat", "dog"))
+    with pytest.raises(WeightsError, match=r"expected network.arguments as in the file, \{\}, got \{'width': 3\}"):
+        load_network(path, network=NetworkOptions(arguments={"width": 3}))
+    with pytest.raises(ConfigError, match=r"network\.segmenter_width is of an FCN"):
+        load_network(path, network=NetworkOptions(segmenter_width=3))
+
+
+def test_the_layer_and_size_of_the_options_reach_the_network(tmp_path):
+    options = NetworkOptions("torchvision:resnet18", layer="layer2", scores="logits", input_size=(96, 64))
+    assert {**fresh(options).describe(), "layer": "layer2", "input_size": [96, 64]} == fresh(options).describe()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "expected"), [("tu-tf_efficientnet_lite0", HALVES), ("xception", HALVES), ("vgg11", TORCHVISION)]
+)
+def test_an_encoder_of_smp_has_the_preprocessing_that_it_was_trained_with(encoder, expected):
+    wanted = Wanted("FPN", {"encoder_name": encoder}, classes=2)
+    assert make_module("smp:FPN", wanted).preprocessing == expected
+
+
+def test_torchvisions_own_size_is_of_its_weights():
+    assert make_module("torchvision:efficientnet_b1", Wanted("efficientnet_b1", {}, 2)).input_size == (240, 240)
+
+
+def test_a_segmenter_of_smp_may_classify_as_well():
+    arguments = {"encoder_name": "resnet18", "aux_params": {"pooling": "max"}}
+    network = fresh(NetworkOptions("smp:Unet", arguments, input_size=(64, 64)))
+    output = network(images())
+    assert output.class_scores.shape == (2, 3) and output.mask_scores.shape == (2, 4, 64, 64)
+    assert network.scores == "logits"
+
+
+def test_the_number_of_classes_may_be_the_users(tmp_path):
+    """Such as a trained head of a thousand classes, kept beside an added classifier for three."""
+    options = NetworkOptions("torchvision:resnet18", {"num_classes": 7}, scores="classifier", input_size=(64, 64))
+    network = fresh(options)
+    save_network(network, tmp_path / "network.safetensors")
+    again = load_network(tmp_path / "network.safetensors")
+    assert again(images()).class_scores.shape == (2, 3) and again.module.fc.out_features == 7
+    assert same_outputs(network, again)

@@ -53,8 +53,8 @@ def timm_module(wanted: Wanted) -> Made:
     with explaining(f"timm's {wanted.name}", wanted.arguments):
         module = timm.create_model(wanted.name, **arguments)
         record = library("timm.data", "timm").resolve_model_data_config(module)
-    size = record["input_size"][-2:] if record.get("fixed_input_size") else None
-    return Made(module, Preprocessing("RGB", 1.0, three(record["mean"]), three(record["std"])), size, {})
+    # the module itself knows the size that it is made for, which arguments change
+    return Made(module, Preprocessing("RGB", 1.0, three(record["mean"]), three(record["std"])), None, {})
 
 
 def smp_module(wanted: Wanted) -> Made:
