@@ -4,7 +4,7 @@
 
 Restartable: what is finished is skipped, and the table is written anew after every row. The recipe is
 recipes/photoscenes.yaml; each row changes only which of its losses are on. Options of the recipe may follow, such as
---gain.steps=200; give their rows another --folder. Rows with a frozen classifier are measured twice: with the
+--guidance.steps=200; give their rows another --folder. Rows with a frozen classifier are measured twice: with the
 classifier of stage 1, and with one trained afresh on the row's own trunk.
 """
 
@@ -17,18 +17,15 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
-from wheretolook.cli.commands import (
-    evaluate_networks,
-    stages_before_guidance,
-    train_classifier,
-    train_gain,
-    with_test_held_out,
-)
+from wheretolook.cli.evaluate import evaluate_networks
 from wheretolook.cli.main import read_recipe
+from wheretolook.cli.run import stages_before_guidance, with_test_held_out
+from wheretolook.cli.train import train_classifier, train_gain
 from wheretolook.files import write_text
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain
 from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.training import TrainingOptions
 
 SHOWN = (
     "mean_iu",
@@ -138,7 +135,9 @@ class Bench:
     @cached_property
     def original(self) -> Path:
         """What every row starts from."""
-        return stages_before_guidance(self.recipe, self.out)
+        original = stages_before_guidance(self.recipe, self.out)
+        assert original is not None, "the recipe begins with weights or a segmenter"
+        return original
 
     def folder(self, row: Row, seed: int) -> Path:
         """Where a row's network lies."""
@@ -147,9 +146,15 @@ class Bench:
     def run_row(self, row: Row, seed: int) -> None:
         """Stage 2 with one seed."""
         recipe, folder = self.recipe, self.folder(row, seed)
-        training = replace(recipe.gain, seed=seed, validate_every=recipe.gain.steps)  # rows are measured afterwards
+        budget = recipe.guidance
         options = TrainGain(
-            str(self.original), str(folder), True, recipe.data, row.objective, training, recipe.hardware
+            str(self.original),
+            str(folder),
+            resume=True,
+            data=recipe.data,
+            objective=row.objective,
+            training=replace(budget, seed=seed, validate_every=budget.steps),  # rows are measured afterwards
+            hardware=recipe.hardware,
         )
         self.measured(train_gain(options), folder)
 
@@ -158,9 +163,15 @@ class Bench:
         if not row.objective.freeze_classifier:
             return
         recipe, again = self.recipe, self.folder(row, seed) / "retrained"
-        stage = replace(recipe.classifier, seed=seed, validate_every=recipe.classifier.steps)
+        budget = recipe.classifier or TrainingOptions()
         options = TrainClassifier(
-            str(self.folder(row, seed)), str(again), True, True, recipe.data, stage, recipe.hardware
+            str(self.folder(row, seed)),
+            str(again),
+            fresh=True,
+            resume=True,
+            data=recipe.data,
+            training=replace(budget, seed=seed, validate_every=budget.steps),
+            hardware=recipe.hardware,
         )
         self.measured(train_classifier(options), again)
 

@@ -40,7 +40,7 @@ def test_every_row_of_the_photographs_is_trained_measured_and_compared(
         "test_split": "test",
         "data": {"batch_size": 2, "scenes": SCENES},
         "network": {name: list(value) if isinstance(value, tuple) else value for name, value in NARROW.items()},
-        **{"segmenter": step, "classifier": step, "gain": step, "guided": guided},
+        **{"segmenter": step, "classifier": step, "guidance": step, "guided": guided},
         "hardware": {"accelerator": "cpu"},
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -64,7 +64,7 @@ def test_every_row_of_the_photographs_is_trained_measured_and_compared(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     module.main()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
-    monkeypatch.setattr(sys, "argv", [*argv, "--rows", "Control", "--folder=longer", "--gain.steps=2"])
+    monkeypatch.setattr(sys, "argv", [*argv, "--rows", "Control", "--folder=longer", "--guidance.steps=2"])
     module.main()
     assert json.loads((tmp_path / "longer/Control/1/run.json").read_text())["budget"]["steps"] == 2
 
@@ -149,16 +149,13 @@ def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     short = [
         f"--{stage}.{option}=2"
-        for stage in ("segmenter", "classifier", "gain")
+        for stage in ("segmenter", "classifier", "guidance")
         for option in ("steps", "validate_every")
     ]
     assert main(["demo", *short, "--data.scenes.images=8", "--data.batch_size=4", "--hardware.accelerator=cpu"]) == 0
     report = tmp_path / "runs/demo/report"
-    assert [row["weights"] for row in json.loads((report / "metrics.json").read_text())] == [
-        "Original",
-        "Control",
-        "Guided",
-    ]
+    rows = ["Original", "Control", "Control + classification", "Guided"]
+    assert [row["weights"] for row in json.loads((report / "metrics.json").read_text())] == 3 * rows
     assert {"contact_sheet.png", "summary.png", "metrics.md"} <= {path.name for path in report.iterdir()}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wheretolook.cli.main import expanded, make_parser, read_recipe
+from wheretolook.cli.main import make_parser, read_recipe, spelled
 from wheretolook.data import open_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["wheretolook"]:
-                parser.parse_args(expanded(words[1:]))
+                parser.parse_args(spelled(words[1:]))
             elif words[:1] == ["make"]:
                 assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), line
 

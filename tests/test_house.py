@@ -95,13 +95,12 @@ def test_there_is_no_cycle():
 
 def test_the_reader_of_imports_sees_them():
     """A test that sees nothing would always pass."""
-    assert (
-        "wheretolook.cli.commands" in GRAPH["wheretolook.cli.main"]
-    )  # inside a function, by `from wheretolook import`
     assert "wheretolook.training.stage" in GRAPH["wheretolook.runs.trainer"]
-    assert "wheretolook.data" in GRAPH["wheretolook.cli.commands"]
-    assert "torch" in set(imports("wheretolook.cli.commands", at_once=True))
-    assert "wheretolook.cli.commands" not in set(imports("wheretolook.cli.main", at_once=True))
+    assert "wheretolook.data" in GRAPH["wheretolook.cli.evaluate"]
+    assert "torch" in set(imports("wheretolook.cli.console", at_once=True))
+    inside = FILES["wheretolook"]  # of a function, or of `if TYPE_CHECKING`, by `from wheretolook import`
+    assert "wheretolook.losses.energy" in GRAPH["wheretolook"], inside
+    assert "wheretolook.losses.energy" not in set(imports("wheretolook", at_once=True))
 
 
 @pytest.mark.parametrize(

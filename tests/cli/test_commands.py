@@ -25,6 +25,9 @@ from ..command_line import CLASSES, KEYS, NARROW, QUICK, SCENES, SERVED, complai
 from ..data.folders_on_disk import write_lines, write_voc
 from ..training.made import changed
 
+ROWS = ["Original", "Control", "Control + classification", "Guided"]
+GUIDED = changed(ObjectiveOptions(), {"squared.weight": 1.0})
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,9 +48,8 @@ def mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "network": {"widths": [4, 8, 8, 8, 8], "segmenter_width": 16, "classifier_widths": [16, 16]},
         "segmenter": short,
         "classifier": short,
-        "control": {"mining": {"weight": 0.0}},
         "guided": {"squared": {"weight": 1.0}},
-        "gain": short,
+        "guidance": short,
         "hardware": {"accelerator": "cpu"},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -57,7 +59,7 @@ def mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_recipe_makes_runs_table_curves_and_pictures(mission: Path):
     runs = mission / "runs"
-    for stage in ("segmenter", "classifier", "control", "guided"):
+    for stage in ("segmenter", "classifier", "control", "control_classification", "guided"):
         assert {"network.safetensors", "best.safetensors", "run.json", "history.csv", "curves.png"} <= {
             path.name for path in (runs / stage).iterdir()
         }
@@ -81,17 +83,20 @@ def test_a_recipe_makes_runs_table_curves_and_pictures(mission: Path):
 
 def test_the_table_has_the_figures_of_all_networks(mission: Path):
     rows = json.loads((mission / "runs/report/metrics.json").read_text())
-    assert [row["weights"] for row in rows] == ["Original", "Control", "Guided"]
+    assert [row["weights"] for row in rows] == ROWS
     for row in rows:
-        assert list(row) == KEYS or set(row) == set(KEYS)
+        assert set(row) == {*KEYS, "seed"}
         assert row["images"] == 5 and row["pairs"] > 0 and len(row["iu_per_class"]) == 4
         shares = [row[key] for key, figure in FIGURES.items() if figure.unit == "share"]
         assert all(value is None or value >= 0 for value in shares)
-    table, classes = (mission / "runs/report/metrics.md").read_text().split("\n\n")
+    table, differences, classes = (mission / "runs/report/metrics.md").read_text().split("\n\n")
     heading, _, *lines = table.splitlines()
-    assert heading.startswith("| Weights | Accuracy | Accuracy Class | Mean IU | FWAVACC |")
-    assert [line.split(" | ")[0] for line in lines] == ["| Original", "| Control", "| Guided"]
-    assert lines[0].split(" | ")[3] == f"{100 * rows[0]['mean_iu']:.4f}"
+    assert heading.startswith("|  | Seeds | Accuracy | Accuracy Class | Mean IU | FWAVACC |")
+    assert [line.split(" | ")[0] for line in lines] == [f"| {row}" for row in ROWS]
+    assert lines[0].split(" | ")[4] == f"{100 * rows[0]['mean_iu']:.4f}"
+    heading, _, *lines = differences.splitlines()
+    assert [line.split(" | ")[0] for line in lines] == [f"| Guided - {row}" for row in ROWS[:-1]]
+    assert lines[1].split(" | ")[4] == f"{100 * (rows[3]['mean_iu'] - rows[1]['mean_iu']):+.4f}"
     assert [line.split(" | ")[0] for line in classes.splitlines()[2:]] == [f"| {c}" for c in ("background", *CLASSES)]
 
 
@@ -100,22 +105,23 @@ def test_a_recipe_run_again_trains_nothing(mission: Path, capsys: pytest.Capture
     before = [path.stat().st_mtime_ns for path in files]
     report = (mission / "runs/report/metrics.json").read_bytes()
     assert main(["run", "--config", str(mission / "recipe.yaml")]) == 0
-    assert capsys.readouterr().out.count("is finished: skipped") == 4
+    assert capsys.readouterr().out.count("is finished: skipped") == 5
     assert [path.stat().st_mtime_ns for path in files] == before
     assert (mission / "runs/report/metrics.json").read_bytes() == report
 
 
 def test_a_table_says_what_it_was_measured_on(mission: Path):
-    told = json.loads((mission / "runs/report/evaluation.json").read_text())
-    assert told["options"]["data"]["split"] == "test" and told["options"]["names"] == ["Original", "Control", "Guided"]
-    assert set(told["versions"]) == {"wheretolook", "torch", "lightning"}
+    record = json.loads((mission / "runs/report/evaluation.json").read_text())
+    assert record["recipe"]["test_split"] == "test" and record["recipe"]["data"]["scenes"]["size"] == SCENES["size"]
+    assert set(record["versions"]) == {"wheretolook", "torch", "lightning"}
 
 
 def test_a_stage_says_what_it_trains_on(capsys: pytest.CaptureFixture[str]):
     argv = ["train-segmenter", *SERVED, *QUICK, "--out=run", "--network.widths", *"48888"]
     assert main([*argv, "--network.segmenter_width=4", "--network.classifier_widths", "4", "4"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "made scenes (no --data.root): 5 images to train on, 5 to validate on; 3 classes: striped_disc, " in said
+    counts = "5 images to train on, 5 to validate on; 3 classes, any number of classes an image: striped_disc, "
+    assert f"made scenes (no --data.root): {counts}" in said
 
 
 def test_a_finished_run_is_not_overwritten(mission: Path, capsys: pytest.CaptureFixture[str]):
@@ -165,41 +171,6 @@ def test_one_process_of_many_speaks_and_draws_for_all(
     assert capsys.readouterr().out == "" and not curves.exists() and not figures.exists()
     assert main(argv) == 0
     assert curves.read_bytes() == before and figures.exists()
-
-
-@pytest.fixture
-def odd() -> list[str]:
-    """Options of a folder with classes that make no file names, and of a network of theirs."""
-    names = ("a/b", "c d", "e")
-    write_lines(write_voc(Path("voc"), height=40, width=36) / "classes.txt", *names)
-    write_lines(Path("voc/ImageSets/Segmentation/all.txt"), *"abc")
-    save_network(FCN8s(names, **NARROW), "odd.safetensors")
-    return ["--before=odd.safetensors", "--after=odd.safetensors", "--data.root=voc", "--out=drawn"]
-
-
-def test_pictures_have_names_that_files_can_have(odd: list[str]):
-    assert main(["visualize", *odd, "--data.split=all"]) == 0
-    names = {path.name[3:] for path in Path("drawn").glob("*.png")}
-    assert names == {"a_a_b.png", "b_c_d.png", "c_e.png", "tact_sheet.png"}
-    listed = json.loads(Path("drawn/pictures.json").read_text())
-    assert [(row["picture"], row["image"], row["class"]) for row in listed] == [
-        (f"{number:02d}_{image}_{re.sub('[/ ]', '_', name)}.png", image, name)
-        for number, (image, name) in enumerate(zip("abc", ("a/b", "c d", "e"), strict=True), start=1)
-    ]
-    assert all(0 <= row["energy_before"] == row["energy_after"] <= 1 for row in listed)  # one network twice
-
-
-def test_pictures_of_an_earlier_choice_are_removed_and_nothing_else(odd: list[str]):
-    mine = {"01_notes.txt", "mine.png", "2007_000032.png", "01_a_e.png"}
-    for name in mine:
-        write_lines(Path("drawn") / name, "mine")
-    write_lines(Path("precious.png"), "mine")
-    write_lines(Path("drawn/pictures.json"), '[{"picture": "../precious.png"}]')  # a list that someone has forged
-    for count, expected in ((3, 3), (1, 1)):
-        assert main(["visualize", *odd, "--data.split=all", f"--count={count}"]) == 0
-        assert len({path.name for path in Path("drawn").glob("0?_*.png")} - mine) == expected
-    assert {*mine, "contact_sheet.png"} < {path.name for path in Path("drawn").iterdir()}
-    assert Path("precious.png").exists()
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_is_begun_anew(capsys: pytest.CaptureFixture[str]):
@@ -252,16 +223,6 @@ def test_a_vgg16_with_other_fully_connected_widths_gives_its_trunk(caplog: pytes
     trunk = load_network("run").trunk.state_dict()
     assert all(torch.equal(value, trunk[name]) for name, value in narrow.trunk.state_dict().items())
     assert "not used: segmenter.fc6" in caplog.text
-
-
-def test_nothing_to_draw_is_said(odd: list[str], capsys: pytest.CaptureFixture[str]):
-    """An image without an object; and what was drawn before stays."""
-    assert main(["visualize", *odd, "--data.split=all"]) == 0
-    drawn = sorted(Path("drawn").iterdir())
-    Image.fromarray(np.zeros((40, 36), np.uint8)).save("voc/SegmentationClass/c.png")
-    said = complaint(capsys, "visualize", *odd)
-    assert said == "val: expected an image with a mask or boxes to draw, got none"
-    assert sorted(Path("drawn").iterdir()) == drawn
 
 
 def test_weights_survive_the_predecessors_format(mission: Path):
@@ -378,12 +339,16 @@ def test_nothing_measured_is_null_in_json_and_no_column_of_the_table(mission: Pa
     assert [line.split(" | ")[0] for line in classes[2:]] == [f"| {name}" for name in CLASSES]
 
 
-def test_the_control_and_the_guided_network_differ_by_the_objective_alone(mission: Path):
-    told = [json.loads((mission / "runs" / run / "run.json").read_text())["options"] for run in ("control", "guided")]
-    control, guided = ({**options, "out": "", "objective": ""} for options in told)
-    assert control == guided
-    assert told[0]["objective"] == asdict(changed(ObjectiveOptions(), {"mining.weight": 0.0}))
-    assert told[1]["objective"] == asdict(changed(ObjectiveOptions(), {"squared.weight": 1.0}))
+def test_the_controls_and_the_guided_network_differ_by_the_objective_alone(mission: Path):
+    """Every other option is the same, and each control weighs its losses as the guided objective does."""
+    folders = ("guided", "control", "control_classification")
+    records = [json.loads((mission / "runs" / run / "run.json").read_text())["options"] for run in folders]
+    guided, *controls = ({**options, "out": "", "objective": ""} for options in records)
+    assert controls == [guided, guided]
+    off = {"mining.weight": 0.0, "squared.weight": 0.0}
+    assert records[0]["objective"] == asdict(GUIDED)
+    assert records[1]["objective"] == asdict(changed(GUIDED, {**off, "classification.weight": 0.0}))
+    assert records[2]["objective"] == asdict(changed(GUIDED, off))
 
 
 def test_attention_of_an_untrained_classifier_is_warned_of(mission: Path, caplog: pytest.LogCaptureFixture):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wheretolook.cli import commands
 from wheretolook.cli import main as cli
-from wheretolook.cli.main import expanded, main, read_recipe
+from wheretolook.cli.main import main, read_recipe, spelled
+from wheretolook.cli.spelling import option_kinds
 from wheretolook.errors import ConfigError
 from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.networks.files import save_network
@@ -50,7 +50,7 @@ TYPED_WRONG = [
     ("train-gain --weights a --training.step 3", "unknown option --training.step; did you mean '--training.steps'?"),
     ("train-gain --weights a stray", "unexpected stray"),
     ("convert --class_name x a b", "unknown option --class_name; did you mean '--class_names'?"),
-    ("convert a b --padding sane", "--padding: expected same, caffe or none, got sane; did you mean 'same'?"),
+    ("convert a b --padding sane", "--network.padding: expected same, caffe or none, got sane; did you mean 'same'?"),
     ("fetch x --foldr y", "unknown option --foldr; did you mean '--folder'?"),
     ("evaluate", "expected --weights, got none"),
     ("evaluate --weights", "--weights: expected a value, got none"),
@@ -62,7 +62,7 @@ TYPED_WRONG = [
     ("train-gain --weights a --training.steps 1.5", "--training.steps: expected int, got 1.5"),
     ("run --segmenter.steps x", "--segmenter.steps: expected int, got x"),
     ("run --segmenter.stepz 4", "unknown option --segmenter.stepz; did you mean '--segmenter.steps'?"),
-    ("run --control.clip x", "unknown option --control.clip; did you mean '--control'?"),
+    ("run --controls.clip x", "unknown option --controls.clip; did you mean '--controls'?"),
     ("demo --outt x", "unknown option --outt; did you mean '--out'?"),
 ]
 
@@ -81,11 +81,14 @@ def test_an_unknown_command_is_said_with_the_nearest(word: str, hint: str, capsy
 IN_A_FILE = [
     ("dota: 3", "unknown option in the config: dota; did you mean 'data'?"),
     ("data: {spilt: x}", "unknown option in the config: data.spilt; did you mean 'data.split'?"),
-    ("gain: {setps: 2}", "unknown option in the config: gain.setps; did you mean 'gain.steps'?"),
+    ("guidance: {setps: 2}", "unknown option in the config: guidance.setps; did you mean 'guidance.steps'?"),
     ("segmenter: {stepz: 2}", "unknown option --segmenter.stepz; did you mean '--segmenter.steps'?"),
-    ("control: {mining: {weight: x}}", "--control.mining.weight: expected float, got x"),
+    ("guided: {mining: {weight: x}}", "--guided.mining.weight: expected float, got x"),
     ("data: {resize: x}", "--data.resize: expected int or none, got x"),
-    ("gain: {clip: none}", "--gain.clip: expected float or none, got the word none; a YAML file spells it null;"),
+    (
+        "guidance: {clip: none}",
+        "--guidance.clip: expected float or none, got the word none; a YAML file spells it null;",
+    ),
     ("data: /path/to/voc", "--data: expected a YAML file of options, got '/path/to/voc'"),
     ("data: 5", "--data: expected options, got 5"),
     ("data: {scenes: 3}", "--data.scenes: expected options, got 3"),
@@ -101,7 +104,7 @@ def test_what_is_wrong_in_a_recipe_is_said_in_one_line(text: str, said: str, cap
     assert complaint(capsys, "run", "--config", "recipe.yaml").startswith(said)
     with pytest.raises(ConfigError, match=re.escape(said)):
         read_recipe("recipe.yaml")
-    Path("good.yaml").write_text("gain: {steps: 3}")
+    Path("good.yaml").write_text("guidance: {steps: 3}")
     Path("recipe.yaml").rename("my recipe.yaml")
     said = said.replace("recipe.yaml", "my recipe.yaml")
     assert complaint(capsys, "run", "--config=my recipe.yaml").startswith(said)
@@ -157,7 +160,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         ([*small, "--data.root=thumbs", "--out=thumbs_run"], "a: expected images of at least 32x32, got 16x12; "),
         (
             [*at, network, *SERVED, f"--out={network}"],
-            f"cannot write {network}/metrics.json: file exists; choose another folder",
+            f"cannot write {network}: file exists; choose another folder",
         ),
         ([*gain, f"--out={network}/run"], f"cannot write {network}/run"),
         ([*at, network, *SERVED, "--accelerator=warp"], "accelerator warp is not there"),
@@ -175,7 +178,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
         (["run", *SERVED, f"--weights={network}", "--pictures=0"], "expected at least 1 picture, got 0"),
         ([*gain, "--objective.mining.weight=-1"], "expected mining.weight of at least 0, got -1"),
         (["train-segmenter", "--data.scenes.classes=9"], "made scenes have 2 to 8 classes, not 9"),
-        (["run", *SERVED], "expected weights or a segmenter stage, got neither"),
+        (["run", *SERVED], "expected weights, a segmenter stage or network.name, got none"),
         (["run", "--data.root=voc", "--segmenter.steps=9", "--test_split=vla"], "there is no split 'vla'; did you"),
         (["convert", network, "net.bin"], "expected a name ending in .safetensors, .pth or .npz, got net.bin"),
         (["fetch", "fcn8s_from_cafe.npz"], "expected one of fcn8s_from_caffe.npz, "),
@@ -227,9 +230,9 @@ def test_options_that_would_do_nothing_are_refused(option: str, says: str, capsy
 
 
 def test_numbers_in_lists_may_be_spelled_as_people_do():
-    assert expanded(["convert", "--padding", "none", "a", "b"]) == ["convert", "--padding=null", "a", "b"]
-    assert expanded(["run", "--data.scale", "1.", ".5"]) == ["run", "--data.scale=[1.0, 0.5]"]
-    assert expanded(["run", "--data.crop", "096", "128"]) == ["run", "--data.crop=[96, 128]"]
+    assert spelled(["convert", "--padding", "none", "a", "b"]) == ["convert", "--network.padding=null", "a", "b"]
+    assert spelled(["run", "--data.scale", "1.", ".5"]) == ["run", "--data.scale=[1.0, 0.5]"]
+    assert spelled(["run", "--data.crop", "096", "128"]) == ["run", "--data.crop=[96, 128]"]
 
 
 def test_a_learning_rate_that_explodes_stops_the_run_and_says_where(network: str, capsys: pytest.CaptureFixture[str]):
@@ -253,7 +256,7 @@ def test_an_interruption_is_said_and_has_its_own_code(
     )
     assert main(["train-gain", "--weights", network, *SERVED, *QUICK]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("wheretolook: stopped; --resume goes on")
-    monkeypatch.setattr("wheretolook.cli.commands.evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("wheretolook.cli.evaluate.evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
     assert main(["evaluate", "--weights", network, *SERVED]) == 130  # which has nothing to go on from
     assert capsys.readouterr().err.splitlines()[-1] == "wheretolook: stopped"
 
@@ -289,7 +292,7 @@ def test_help_names_every_option_with_its_meaning(command: str, capsys: pytest.C
         main([command, "--help"])
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     options = text.partition("options:")[2]
-    kinds = dict(cli._fields(cli.COMMANDS[command][0]))
+    kinds = dict(option_kinds(cli.COMMANDS[command].options))
     optional = [name for name, kind in kinds.items() if any(map(is_dataclass, get_args(kind)))]  # told as one group
     for name, kind in kinds.items():
         if not is_dataclass(kind) and not name.startswith(tuple(f"{group}." for group in optional)):
@@ -299,10 +302,10 @@ def test_help_names_every_option_with_its_meaning(command: str, capsys: pytest.C
             assert len(meaning.split()) > 1, f"{name}: {entry[1]}"
 
 
-def understood(monkeypatch: pytest.MonkeyPatch, function: str, *argv: str) -> object:
+def understood(monkeypatch: pytest.MonkeyPatch, *argv: str) -> object:
     """The options that a command is called with."""
     seen: list[object] = []
-    monkeypatch.setattr(commands, function, seen.append)
+    monkeypatch.setattr(f"wheretolook.cli.{cli.COMMANDS[argv[0]].function}", seen.append)
     assert main(argv) == 0
     (options,) = seen
     return options
@@ -311,49 +314,55 @@ def understood(monkeypatch: pytest.MonkeyPatch, function: str, *argv: str) -> ob
 def test_lists_flags_groups_and_files_of_options_are_understood(monkeypatch: pytest.MonkeyPatch):
     found = understood(
         monkeypatch,
-        "evaluate_networks",
         *("evaluate", "--weights", "A", "B.npz", "--names", "one", "two", "--data.crop", "48", "64"),
         *("--data.scale=0.5", "2", "--data.resize", "null", "--data.root", "a b", "--data.scenes.bias", "0.5"),
     )
     data = DataOptions(root="a b", split="val", crop=(48, 64), scale=(0.5, 2.0), scenes=ScenesOptions(bias=0.5))
     assert found == Evaluate(["A", "B.npz"], ["one", "two"], data=data)
     Path("options.yaml").write_text("weights: A\ntraining: {steps: 7, learning_rate: 0.5}\nresume: true")
-    found = understood(monkeypatch, "train_gain", "train-gain", "--config", "options.yaml", "--training.steps=9")
+    found = understood(monkeypatch, "train-gain", "--config", "options.yaml", "--training.steps=9")
     training = replace(TrainGain("A").training, steps=9, learning_rate=0.5)  # the other rates are the stage's own
     assert found == TrainGain("A", resume=True, training=training)
-    for spelled in (["--resume"], ["--resume", "true"], ["--resume=true"], ["--resume", "--out=x"]):
-        assert understood(monkeypatch, "train_gain", "train-gain", "--weights=A", *spelled).resume is True
-    for spelled in ([], ["--resume", "False"], ["--resume=false"]):
-        assert understood(monkeypatch, "train_gain", "train-gain", *spelled, "--weights", "A").resume is False
+    for words in (["--resume"], ["--resume", "true"], ["--resume=true"], ["--resume", "--out=x"]):
+        assert understood(monkeypatch, "train-gain", "--weights=A", *words).resume is True
+    for words in ([], ["--resume", "False"], ["--resume=false"]):
+        assert understood(monkeypatch, "train-gain", *words, "--weights", "A").resume is False
 
 
 @pytest.mark.parametrize("join", [lambda name: [name, "none"], lambda name: [f"{name}=none"]])
 def test_none_is_what_messages_call_it(join: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch):
     """For numbers, texts, lists and groups that may be none; elsewhere it is a word like any other."""
-    Path("options.yaml").write_text("weights: A\nsegmenter: {steps: 2}\ngain: {clip: 2.0}\ndata: {crop: [4, 4]}")
-    names = ("--weights", "--segmenter", "--gain.clip", "--data.crop", "--guided.mining.normalising", "--test_split")
+    Path("options.yaml").write_text("weights: A\nsegmenter: {steps: 2}\nguidance: {clip: 2.0}\ndata: {crop: [4, 4]}\n")
+    names = (
+        "--weights",
+        "--segmenter",
+        "--guidance.clip",
+        "--data.crop",
+        "--guided.mining.normalising",
+        "--test_split",
+    )
     argv = [word for name in names for word in join(name)]
-    found = understood(monkeypatch, "run_recipe", "run", "--config", "options.yaml", *argv)
-    assert (found.weights, found.segmenter, found.gain.clip, found.data.crop) == (None, None, None, None)
+    found = understood(monkeypatch, "run", "--config", "options.yaml", *argv)
+    assert (found.weights, found.segmenter, found.guidance.clip, found.data.crop) == (None, None, None, None)
     assert (found.guided.mining.normalising, found.test_split) == ("none", "none")
-    found = understood(monkeypatch, "evaluate_networks", "evaluate", *join("--weights"), *join("--names"))
+    found = understood(monkeypatch, "evaluate", *join("--weights"), *join("--names"))
     assert (found.weights, found.names) == (["none"], None)
 
 
 def test_one_weights_file_is_a_list_of_one():
-    for spelled in (["--weights", "A"], ["--weights=A"], ["--weights", '["A"]']):
+    for words in (["--weights", "A"], ["--weights=A"], ["--weights", '["A"]']):
         parser = cli.make_parser()
-        assert parser.parse_args(expanded(["evaluate", *spelled])).evaluate.weights == ["A"]
+        assert parser.parse_args(spelled(["evaluate", *words])).evaluate.weights == ["A"]
 
 
 def test_a_recipe_can_be_read_and_overridden():
-    Path("recipe.yaml").write_text("segmenter: {steps: 3}\ncontrol: {mining: {weight: 0}}\nweights: A")
-    recipe = read_recipe("recipe.yaml", "--gain.steps=5", "--control.mining.weight", "0.5")
-    assert (recipe.weights, recipe.gain.steps, recipe.guided) == ("A", 5, ObjectiveOptions())
+    Path("recipe.yaml").write_text("segmenter: {steps: 3}\nguided: {mining: {weight: 0}}\nweights: A")
+    recipe = read_recipe("recipe.yaml", "--guidance.steps=5", "--guided.mining.weight", "0.5")
+    assert (recipe.weights, recipe.guidance.steps) == ("A", 5)
     assert recipe.segmenter == TrainingOptions(steps=3)
-    assert recipe.control == ObjectiveOptions(mining=MiningOptions(weight=0.5))
+    assert recipe.guided == ObjectiveOptions(mining=MiningOptions(weight=0.5))
 
 
 def test_the_packaged_recipe_is_a_recipe(monkeypatch: pytest.MonkeyPatch):
-    found = understood(monkeypatch, "run_recipe", "demo", "--out=here")
-    assert found.out == "here" and found.segmenter is not None and found.control is not None
+    found = understood(monkeypatch, "demo", "--out=here")
+    assert found.out == "here" and found.segmenter is not None and found.seeds == 3

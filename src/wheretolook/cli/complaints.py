@@ -16,6 +16,7 @@ MISSING = re.compile(r"arguments are required: (.*)")
 WITHOUT_VALUE = re.compile(r"argument (--[^/:]+).*: expected one argument")
 NO_CONFIG = re.compile(r"(?:load config|Unexpected config:|parsing config:) ?(.*?)(?: - Parser key.*)?$")
 VALUE = re.compile(r"(?:Got|Given) value: ")
+INSIDE = re.compile(r"NestedArg\(key='([^']+)'")  # an option of what is no group of options
 OUTER = " - Expected a <class 'NoneType'> Given value type"  # where the complaint about a group within a group ends
 
 
@@ -106,6 +107,8 @@ def _wrong_value(text: str, groups: list[str], kinds: Mapping[str, Any]) -> str:
         inner = inner.rpartition(OUTER)[0]
     value = VALUE.split(inner)[-1] if VALUE.search(inner) else inner
     kind = kinds[option]
+    if found := INSIDE.search(value):
+        return _unknown(f"{option}.{found[1]}", kinds)
     if value == "none" and NoneType in get_args(kind):  # the command line's spelling, in a file
         return f"--{option}: {word_none(kind)}"
     choices = [choice for choice in _choices(kind) if isinstance(choice, str)]

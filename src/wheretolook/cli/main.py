@@ -1,44 +1,67 @@
 """The command line. Options are checked before torch is imported, so `--help` and typing errors answer at once."""
 
 import dataclasses
-import json
 import logging
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from wheretolook.cli.complaints import complaint, word_none
+from wheretolook.cli.spelling import SHORT, expanded, option_kinds, placed
 from wheretolook.errors import ConfigError, WhereToLookError, nearest
-from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
+from wheretolook.options.commands import (
+    Convert,
+    Evaluate,
+    Fetch,
+    Recipe,
+    TrainClassifier,
+    TrainGain,
+    TrainSegmenter,
+    Visualize,
+)
 from wheretolook.public import PUBLIC_FILES
 
-# name: (options, function in commands.py, one line of help)
-COMMANDS: dict[str, tuple[type, str, str]] = {
-    "run": (Recipe, "run_recipe", "all stages, the control, the table and the pictures, from one recipe file"),
-    "train-segmenter": (TrainSegmenter, "train_segmenter", "stage 0: trunk and segmenter learn the masks"),
-    "train-classifier": (TrainClassifier, "train_classifier", "stage 1: the classifier learns on frozen convolutions"),
-    "train-gain": (TrainGain, "train_gain", "stage 2: fine-tune under the guided objective"),
-    "evaluate": (Evaluate, "evaluate_networks", "measure segmentation, classification and attention"),
-    "visualize": (Visualize, "visualize", "draw images before and after"),
-    "demo": (Recipe, "run_recipe", "run the packaged recipe on made scenes; takes the options of run"),
-}
-DEFAULTS = {"demo": str(files("wheretolook") / "recipes" / "demo.yaml")}  # a command's options where it is given none
-CONVERT: dict[str, Any] = {  # its options, with their types
-    "class_names": list[str] | None,
-    "padding": Literal["same", "caffe"] | None,
-    "preprocessing": Literal["caffe", "fcn_authors", "torchvision"] | None,
-}
 LISTS = "Values of a list are separated by spaces (--data.crop 96 128); none switches an option off."
-NUMBER = re.compile(r"-\.?\d")  # a negative number is a value, not an option
+SHORTER = f"{', '.join(f'--{short}' for short in SHORT)} are short for the options of the network."
 
+
+class Command(NamedTuple):
+    """One command: its options, and the function that takes them, imported once the options are checked."""
+
+    options: type
+    function: str  # module and name, below `wheretolook.cli`
+    about: str  # one line of help
+    more: str = ""  # in the command's own help
+    defaults: tuple[str, ...] = ()  # files of options that hold where none are given
+
+
+COMMANDS = {
+    "run": Command(Recipe, "run.run_recipe", "all stages, controls, tables and pictures, from one recipe file"),
+    "train-segmenter": Command(TrainSegmenter, "train.train_segmenter", "stage 0: trunk and segmenter learn the masks"),
+    "train-classifier": Command(
+        TrainClassifier, "train.train_classifier", "stage 1: the classifier learns on a frozen trunk"
+    ),
+    "train-gain": Command(TrainGain, "train.train_gain", "stage 2: fine-tune under the guided objective"),
+    "evaluate": Command(Evaluate, "evaluate.evaluate_networks", "measure segmentation, classification and attention"),
+    "visualize": Command(Visualize, "visualize.visualize", "draw images before and after"),
+    "demo": Command(
+        Recipe,
+        "run.run_recipe",
+        "run the packaged recipe on made scenes; takes the options of run",
+        defaults=(str(files("wheretolook") / "recipes" / "demo.yaml"),),
+    ),
+    "convert": Command(Convert, "convert.convert", "write weights in another format"),
+    "fetch": Command(
+        Fetch, "fetch.fetch_public", "fetch public weights or data by name", f"There are {', '.join(PUBLIC_FILES)}."
+    ),
+}
 
 Options = TypeVar("Options")
 
@@ -58,8 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not argv:
             parser.print_help()
             return 0
-        options = parser.parse_args(expanded(argv))
-        _run(parser, options)
+        parsed = parser.parse_args(spelled(argv))
+        command = COMMANDS[parsed.command]
+        options: object = _options(command.options, parser, parsed)
+        logging.basicConfig(format="%(message)s")
+        module, _, function = command.function.partition(".")
+        getattr(import_module(f"wheretolook.cli.{module}"), function)(options)  # only now, since it imports torch
     except (WhereToLookError, ArgumentError) as error:
         print(f"wheretolook: {_line(error, argv)}", file=sys.stderr)
         return 2
@@ -80,7 +107,7 @@ def read_recipe(path: str | Path, *options: str) -> Recipe:
 
     Args:
         path: the YAML file.
-        options: what to override, as on the command line: `"--gain.steps=100"`.
+        options: what to override, as on the command line: `"--guidance.steps=100"`.
 
     Raises:
         ConfigError: an option is unknown or has a wrong value.
@@ -88,133 +115,42 @@ def read_recipe(path: str | Path, *options: str) -> Recipe:
     argv = ["run", "--config", str(path), *options]
     parser = make_parser()
     try:
-        return _options(Recipe, parser, parser.parse_args(expanded(argv)))
+        return _options(Recipe, parser, parser.parse_args(spelled(argv)))
     except ArgumentError as error:
         raise ConfigError(_line(error, argv)) from error
 
 
+def spelled(argv: Sequence[str]) -> list[str]:
+    """A command line as the parser of all commands wants it."""
+    return expanded(argv, _kinds(argv[0] if argv else ""))
+
+
 def make_parser() -> ArgumentParser:
-    """The parser of all commands; their options, help and defaults are those of `config`'s dataclasses."""
+    """The parser of all commands; their options, help and defaults are those of the dataclasses."""
     parser = _Parser(prog="wheretolook", description="Tell a network where to look, and measure the difference.")
     parser.add_argument("--version", action="version", version=f"wheretolook {version('wheretolook')}")
     commands = parser.add_subcommands(dest="command")
-    for name, (options, _, about) in COMMANDS.items():
-        summary = options.__doc__.split("\n")[0] if options.__doc__ else about
-        defaults = [DEFAULTS[name]] if name in DEFAULTS else []
-        command = _Parser(description=f"{summary} {LISTS}", default_config_files=defaults)
-        command.add_argument("--config", action="config", help="a YAML file of options; later options override it")
-        command.add_class_arguments(options, as_group=False)
-        commands.add_subcommand(name, command, help=about)
-    convert = _Parser(description="Read any known weights file and write it in another format.")
-    convert.add_argument("source", type=str, help="a weights file or run folder")
-    convert.add_argument(
-        "target",
-        type=str,
-        help="the file to write: .safetensors, .npz in the predecessor's names, or .pth for its state dict alone",
-    )
-    convert.add_argument("--class_names", type=CONVERT["class_names"], default=None, help="the foreground classes")
-    convert.add_argument("--padding", type=CONVERT["padding"], default=None, help="none for the file's own")
-    about = "what the network was trained on: BGR 0-255 with the mean of VGG (caffe) or of the FCN authors, or RGB as"
-    convert.add_argument(
-        "--preprocessing", type=CONVERT["preprocessing"], default=None, help=f"{about} torchvision; none for the file's"
-    )
-    commands.add_subcommand("convert", convert, help="write weights in another format")
-    fetch = _Parser(description="Fetch public weights or data by name.")
-    fetch.add_argument("name", type=str, help=f"one of {', '.join(PUBLIC_FILES)}")
-    fetch.add_argument("--folder", type=str, default="public", help="where to put it")
-    commands.add_subcommand("fetch", fetch, help="fetch public weights or data by name")
+    for name, command in COMMANDS.items():
+        commands.add_subcommand(name, _command_parser(command), help=command.about)
     return parser
 
 
-def expanded(argv: Sequence[str]) -> list[str]:
-    """Spell values as the parser wants them: `--weights A B` as one JSON list, a bare `--resume` as true, none as null.
-
-    Example:
-        >>> expanded(["evaluate", "--weights", "a", "b", "--data.crop", "96", "128"])
-        ['evaluate', '--weights=["a", "b"]', '--data.crop=[96, 128]']
-        >>> expanded(["train-gain", "--resume", "--training.clip", "none"])
-        ['train-gain', '--resume=true', '--training.clip=null']
-    """
-    command = argv[0] if argv else ""
-    kinds = _kinds(command)
-    result: list[str] = []
-    position = 0
-    while position < len(argv):
-        token, equals, value = argv[position].partition("=")
-        kind = kinds.get(token[2:])
-        position += 1
-        if equals and not _is_list(kind):
-            result.append(f"{token}={'null' if _is_null([value], kind) else value}")
-            continue
-        values = [value] if equals else []
-        while token.startswith("--") and position < len(argv) and _is_value(argv[position]):
-            values.append(argv[position])
-            position += 1
-        result += _spelled(token, values, kind)
-    return result
-
-
-def _spelled(token: str, values: list[str], kind: Any) -> list[str]:
-    """One option with its values as the parser wants it."""
-    if kind is bool and not values:
-        return [f"{token}=true"]
-    if _is_null(values if _is_list(kind) else values[:1], kind):
-        return [f"{token}=null", *values[1:]]
-    if _is_list(kind) and values and not values[0].startswith("["):
-        strings = str in get_args(kind) or list[str] in get_args(kind)
-        return [f"{token}={json.dumps(values if strings else [_number(value) for value in values])}"]
-    return [token, *values]
+def _command_parser(command: Command) -> ArgumentParser:
+    """The parser of one command."""
+    summary = (command.options.__doc__ or "").split("\n")[0]
+    short = SHORTER if SHORT["network"] in dict(option_kinds(command.options)) else ""
+    words = " ".join(filter(None, [summary, LISTS, short, command.more]))
+    parser = _Parser(description=words, default_config_files=list(command.defaults))
+    parser.add_argument("--config", action="config", help="a YAML file of options; later options override it")
+    for name, meaning in placed(command.options).items():
+        parser.add_argument(name, type=str, help=meaning)
+    parser.add_class_arguments(command.options, as_group=False, skip={*placed(command.options)})
+    return parser
 
 
 def _kinds(command: str) -> dict[str, Any]:
     """Every option of a command by its dotted name, with its type."""
-    others: dict[str, dict[str, Any]] = {"convert": CONVERT, "fetch": {"folder": str}}
-    return dict(_fields(COMMANDS[command][0])) if command in COMMANDS else others.get(command, {})
-
-
-def _fields(options: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every option of a dataclass by its dotted name, with its type."""
-    for name, kind in get_type_hints(options).items():
-        yield prefix + name, kind
-        for candidate in (kind, *get_args(kind)):
-            if dataclasses.is_dataclass(candidate) and isinstance(candidate, type):
-                yield from _fields(candidate, f"{prefix}{name}.")
-
-
-def _is_value(token: str) -> bool:
-    return not token.startswith("-") or NUMBER.match(token) is not None
-
-
-def _is_null(values: list[str], kind: Any) -> bool:
-    return values == ["none"] and NoneType in get_args(kind)
-
-
-def _is_list(kind: Any) -> bool:
-    return any(get_origin(candidate) in (list, tuple) for candidate in (kind, *get_args(kind)))
-
-
-def _number(text: str) -> int | float | str:
-    """The number that a word spells; the word itself, for the parser to refuse, where it spells none."""
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def _run(parser: ArgumentParser, options: Namespace) -> None:
-    command = options.command
-    chosen = options[command]
-    wanted = _options(COMMANDS[command][0], parser, options) if command in COMMANDS else None
-    logging.basicConfig(format="%(message)s")
-    from wheretolook.cli import commands  # here, since it imports torch
-
-    if command == "convert":
-        source, target = Path(chosen.source), Path(chosen.target)
-        commands.convert(source, target, chosen.class_names, chosen.padding, chosen.preprocessing)
-    elif command == "fetch":
-        commands.fetch_public(chosen.name, Path(chosen.folder))
-    else:
-        getattr(commands, COMMANDS[command][1])(wanted)
+    return dict(option_kinds(COMMANDS[command].options)) if command in COMMANDS else {}
 
 
 def _options(kind: type[Options], parser: ArgumentParser, parsed: Namespace) -> Options:
@@ -223,7 +159,7 @@ def _options(kind: type[Options], parser: ArgumentParser, parsed: Namespace) -> 
     Where a file gives a group of options a plain value, the parser would take the defaults and say nothing.
     """
     given = parsed[parsed.command]
-    for name, field in _fields(kind):
+    for name, field in option_kinds(kind):
         outer = name.rpartition(".")[0]
         if outer and not isinstance(given.get(outer), Namespace):
             continue  # inside of a group that is none, or has been complained about
@@ -241,6 +177,6 @@ def _line(error: Exception, argv: Sequence[str]) -> str:
     if isinstance(error, WhereToLookError):
         return text
     command = argv[0] if argv else ""
-    if command not in {*COMMANDS, "convert", "fetch"}:
-        return f"expected a command, got '{command}'{nearest(command, [*COMMANDS, 'convert', 'fetch'])}"
+    if command not in COMMANDS:
+        return f"expected a command, got '{command}'{nearest(command, COMMANDS)}"
     return f"{complaint(text, argv, _kinds(command))}; see wheretolook {command} --help"

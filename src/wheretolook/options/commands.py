@@ -8,6 +8,14 @@ from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import HardwareOptions, TrainingOptions
 
+PLACED = "placed"  # in the metadata of an option that is given by its place, without its name: what it means
+
+SOURCE = "a weights file or run folder"
+TARGET = (
+    "the file to write: .safetensors with everything needed to make the network again, .npz with an FCN in the names "
+    "of the Chainer implementation, or .pth with the state dict of the bare module"
+)
+
 
 def _validation_data() -> DataOptions:
     return DataOptions(split="val")
@@ -17,7 +25,7 @@ def _segmenter_training() -> TrainingOptions:
     return TrainingOptions(learning_rate=3e-4, trunk_learning_rate=1e-4)  # more than that erases a pretrained trunk
 
 
-def _gain_training() -> TrainingOptions:
+def _guidance_training() -> TrainingOptions:
     return TrainingOptions(learning_rate=1e-4, trunk_learning_rate=3e-5, classifier_learning_rate=1e-3)
 
 
@@ -46,23 +54,26 @@ class TrainSegmenter:
 
 @dataclass(frozen=True)
 class TrainClassifier:
-    """Stage 1: train the classifier on a trained segmenter's last convolutions, which stay as they are.
+    """Stage 1: train the classifier on the trunk's features; the trunk stays as it is.
 
     Args:
-        weights: the trained network: a run folder, safetensors, npz or PyTorch state dict.
+        weights: the trained network: a run folder, safetensors, npz or PyTorch state dict; none for the network that
+            the network's options make, with the weights that they give it.
         out: the run's folder.
         fresh: start the classifier from the seed even where the weights have one.
         resume: go on with the unfinished run in that folder.
         data: the images.
+        network: which network the weights are of, where they do not say.
         training: budget and optimiser.
         hardware: what to run on.
     """
 
-    weights: str
+    weights: str | None = None
     out: str = "runs/classifier"
     fresh: bool = False
     resume: bool = False
     data: DataOptions = field(default_factory=DataOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
 
@@ -72,21 +83,24 @@ class TrainGain:
     """Stage 2: fine-tune the network under the guided objective.
 
     Args:
-        weights: a network with a trained classifier: a run folder, safetensors, npz or PyTorch state dict.
+        weights: a network with a trained classifier: a run folder, safetensors, npz or PyTorch state dict; none for
+            the network that the network's options make, with the weights that they give it.
         out: the run's folder.
         resume: go on with the unfinished run in that folder.
         data: the images.
-        objective: what is weighed.
+        network: which network the weights are of, where they do not say.
+        objective: the losses that are weighed.
         training: budget and optimiser.
         hardware: what to run on.
     """
 
-    weights: str
+    weights: str | None = None
     out: str = "runs/gain"
     resume: bool = False
     data: DataOptions = field(default_factory=DataOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
-    training: TrainingOptions = field(default_factory=_gain_training)
+    training: TrainingOptions = field(default_factory=_guidance_training)
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
 
 
@@ -100,6 +114,7 @@ class Evaluate:
         out: folder for metrics.json and metrics.md.
         accelerator: cpu, cuda, mps or auto.
         data: the images; give data.resize where the network was trained on resized ones.
+        network: which network the weights are of, where they do not say.
     """
 
     weights: list[str]
@@ -107,6 +122,7 @@ class Evaluate:
     out: str = "runs/evaluation"
     accelerator: str = "auto"
     data: DataOptions = field(default_factory=_validation_data)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,7 @@ class Visualize:
         seed: of the random choice.
         accelerator: cpu, cuda, mps or auto.
         data: the images.
+        network: which network the weights are of, where they do not say.
     """
 
     before: str
@@ -132,25 +149,28 @@ class Visualize:
     seed: int = 0
     accelerator: str = "auto"
     data: DataOptions = field(default_factory=_validation_data)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole mission in one file: three stages, a control, the table, curves and pictures. Skips what is done.
+    """All stages in one file, with controls, tables, curves and pictures. Skips what is done.
 
     Args:
         out: folder of all its runs.
-        weights: what the first stage starts from: a trunk, or a trained segmenter where segmenter is none.
+        weights: what the first stage starts from: a trunk, or a trained network where segmenter is none.
         test_split: the split that the table is measured on; tune on another one.
         pictures: how many before and after.
+        seeds: how often everything is trained, each time from the next seed; the tables have mean and spread.
+        controls: train the controls of guidance as well: from the same network with the same budget, on segmentation
+            alone, and on all losses of the guided objective that do not look at maps.
         data: the images.
-        network: the network to build, where a segmenter is trained.
-        segmenter: stage 0; none where weights is a trained segmenter. Where weights is a pretrained trunk, give it a
+        network: the network to build, or which network the weights are of, where they do not say.
+        segmenter: stage 0; none where weights is a trained network. Where weights is a pretrained trunk, give it a
             trunk_learning_rate near 1e-4: more erases what it knows.
-        classifier: stage 1.
-        control: what the control of stage 2 weighs; none for no control.
+        classifier: stage 1; none where the network classifies already.
         guided: what the guided network weighs in stage 2.
-        gain: budget and optimiser of stage 2, the same for both.
+        guidance: budget and optimiser of stage 2, the same for the controls.
         hardware: what to run on.
     """
 
@@ -158,11 +178,42 @@ class Recipe:
     weights: str | None = None
     test_split: str = "val"
     pictures: int = 8
+    seeds: int = 1
+    controls: bool = True
     data: DataOptions = field(default_factory=DataOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     segmenter: TrainingOptions | None = None
-    classifier: TrainingOptions = field(default_factory=TrainingOptions)
-    control: ObjectiveOptions | None = None
+    classifier: TrainingOptions | None = field(default_factory=TrainingOptions)
     guided: ObjectiveOptions = field(default_factory=ObjectiveOptions)
-    gain: TrainingOptions = field(default_factory=_gain_training)
+    guidance: TrainingOptions = field(default_factory=_guidance_training)
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Read any known weights file and write it in another format.
+
+    Args:
+        class_names: the foreground classes; none for the file's own.
+        preprocessing: what the network was trained on: BGR 0-255 with the mean of VGG (caffe) or of the FCN authors, or
+            RGB as torchvision; none for the file's own.
+        network: which network the file is of, where it does not say.
+    """
+
+    source: str = field(metadata={PLACED: SOURCE})
+    target: str = field(metadata={PLACED: TARGET})
+    class_names: list[str] | None = None
+    preprocessing: Literal["caffe", "fcn_authors", "torchvision"] | None = None
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Fetch public weights or data by name.
+
+    Args:
+        folder: where to put it.
+    """
+
+    name: str = field(metadata={PLACED: "which file"})
+    folder: str = "public"

@@ -1,0 +1,43 @@
+"""What the commands share of the terminal and the machine."""
+
+import sys
+from collections.abc import Iterable
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from wheretolook.data import ImageDataset
+from wheretolook.data.loading import evaluation_loader
+from wheretolook.errors import ConfigError
+from wheretolook.options.data import DataOptions
+from wheretolook.records import Batch
+
+# a file or a pipe has no width to keep to, and a table wrapped in it cannot be read by a program
+console = Console(width=None if sys.stdout.isatty() else 1000)
+
+
+def shown_batches(dataset: ImageDataset, options: DataOptions, what: str) -> Iterable[Batch]:
+    """All images of a data set, with a bar that shows how many have passed.
+
+    Args:
+        dataset: the images.
+        options: how they are served.
+        what: what the bar is called.
+    """
+    loader = evaluation_loader(dataset, options.batch_size, options.workers)
+    return track(loader, what, console=console, transient=True)
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device that an option names.
+
+    Raises:
+        ConfigError: this machine has none of that name.
+    """
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device="cuda" if accelerator == "gpu" else accelerator).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"accelerator {accelerator} is not there on this machine; give cpu or auto") from error

@@ -1,0 +1,64 @@
+"""The command `evaluate`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from wheretolook.cli.console import console, device_of, shown_batches
+from wheretolook.data import ImageDataset, describe_classes, open_dataset
+from wheretolook.errors import ConfigError
+from wheretolook.evaluation.evaluate import Figures, evaluate
+from wheretolook.files import require_writable, user_path, write_json, write_text
+from wheretolook.networks.build import classifying, network_for
+from wheretolook.networks.files import read_weights
+from wheretolook.options.commands import Evaluate
+from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
+from wheretolook.runs.folder import environment
+from wheretolook.training.denormals import flushed_denormals
+
+
+def evaluate_networks(options: Evaluate) -> list[Figures]:
+    """Measure networks on one split; print the tables and write metrics.json and metrics.md."""
+    dataset, out = open_dataset(options.data, options.data.split), user_path(options.out)
+    rows = measure(options, dataset)
+    _report(rows, dataset.class_names, out)
+    write_json(out / "evaluation.json", {"options": asdict(options), **environment()})
+    return rows
+
+
+def measure(options: Evaluate, dataset: ImageDataset, *, say_classes: bool = True) -> list[Figures]:
+    """The figures of networks on one split, a row for each.
+
+    Args:
+        options: which networks, on what.
+        dataset: the images of the split.
+        say_classes: begin with the classes and how many images show each.
+
+    Raises:
+        ConfigError: the number of names is not that of the networks.
+        WeightsError: a network cannot be read, or is one of other classes.
+        DataError: an image is broken, or the folder for the results cannot be written.
+    """
+    if options.names is not None and len(options.names) != len(options.weights):
+        raise ConfigError(f"expected {len(options.weights)} names, one for each --weights, got {len(options.names)}")
+    device = device_of(options.accelerator)
+    files = [read_weights(user_path(weights)) for weights in options.weights]  # all, before the slow part
+    networks = [classifying(network_for(file, dataset.class_names, options.network), file) for file in files]
+    require_writable(user_path(options.out))
+    if say_classes:
+        console.print(describe_classes(dataset))
+    rows: list[Figures] = []
+    for name, network in zip(options.names or options.weights, networks, strict=True):
+        network.to(device)
+        with flushed_denormals():
+            rows.append({"weights": name, **evaluate(network, shown_batches(dataset, options.data, name))})
+        network.cpu()
+    return rows
+
+
+def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:
+    write_json(out / "metrics.json", rows)
+    tables = (results_markdown(rows), class_markdown(rows, class_names))
+    write_text(out / "metrics.md", "\n".join(table for table in tables if table))
+    console.print(*filter(None, (results_table(rows), class_table(rows, class_names))))
+    console.print(f"figures in {out / 'metrics.json'} and {out / 'metrics.md'}")

@@ -1,0 +1,120 @@
+"""The commands `train-segmenter`, `train-classifier` and `train-gain`: a stage in its folder."""
+
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+from wheretolook.cli.console import console
+from wheretolook.data import describe_classes
+from wheretolook.data.loading import ImageData
+from wheretolook.errors import ConfigError
+from wheretolook.files import user_path
+from wheretolook.networks.build import classifying, network_for, new_network
+from wheretolook.networks.files import read_weights
+from wheretolook.networks.weights import Weights
+from wheretolook.options.commands import TrainClassifier, TrainGain, TrainSegmenter
+from wheretolook.options.data import DataOptions
+from wheretolook.records import GuidedNetwork
+from wheretolook.report.curves import loss_curves, read_history
+from wheretolook.runs.folder import HISTORY_FILE, is_finished, is_main_process, locked, write_or_match_options
+from wheretolook.runs.trainer import run_stage
+from wheretolook.training.optimiser import check_budget
+from wheretolook.training.stage import Stage
+
+Training = TrainSegmenter | TrainClassifier | TrainGain
+
+
+def train_segmenter(options: TrainSegmenter) -> Path:
+    """Stage 0; returns the finished network's path."""
+    data, start = _data(options), _start(options)
+    network = new_network(options.network, data.class_names, start, options.training.seed)
+    return _train(Stage.segmenter(network, options.training), data, options, start, "Segmenter")
+
+
+def train_classifier(options: TrainClassifier) -> Path:
+    """Stage 1; returns the finished network's path."""
+    data, start = _data(options), _start(options)
+    network = _network(options, data, start)
+    if options.fresh:
+        network.reset_classifier(options.training.seed)
+    return _train(Stage.classifier(network, options.training), data, options, start, "Classifier")
+
+
+def train_gain(options: TrainGain) -> Path:
+    """Stage 2; returns the finished network's path."""
+    data, start = _data(options), _start(options)
+    network = _network(options, data, start)
+    if start is not None:
+        classifying(network, start)
+    stage = Stage.guidance(network, options.training, options.objective)
+    return _train(stage, data, options, start, "Guided attention")
+
+
+def _data(options: Training) -> ImageData:
+    training = options.training
+    check_budget(training)  # before a network is made from its seed
+    return ImageData(options.data, steps=training.steps, accumulate=training.accumulate, seed=training.seed)
+
+
+def _start(options: Training) -> Weights | None:
+    return None if options.weights is None else read_weights(user_path(options.weights))
+
+
+def _network(options: TrainClassifier | TrainGain, data: ImageData, start: Weights | None) -> GuidedNetwork:
+    """The network that is trained further."""
+    seed = options.training.seed
+    if start is not None:
+        return network_for(start, data.class_names, options.network, seed=seed)
+    if options.network.name is None:
+        raise ConfigError("expected --weights of a trained network, or --network that has them, got neither")
+    return new_network(options.network, data.class_names, None, seed)
+
+
+def _train(stage: Stage, data: ImageData, options: Training, start: Weights | None, title: str) -> Path:
+    out = user_path(options.out)
+    _require_data(stage, data)
+    if is_main_process():
+        console.print(described(options.data, data))
+    curves, record = out / "curves.png", {"options": asdict(options)}
+    skipped = is_finished(out) and options.resume
+    with nullcontext() if skipped else locked(out):
+        digest = None if start is None else start.digest()
+        write_or_match_options(out, options, resume=options.resume, weights_sha256=digest)
+        if not skipped:
+            if is_main_process():
+                console.print(describe_classes(data.train_set))
+            run_stage(stage, data, out, hardware=options.hardware, resume=options.resume, record=record)
+        elif is_main_process():
+            console.print(f"{out} is finished: skipped")
+    if is_main_process() and not (skipped and curves.exists()):
+        loss_curves(read_history(out / HISTORY_FILE), curves, title=title)
+        console.print(f"{out} is finished; its losses are drawn in {curves}")
+    return out
+
+
+def described(config: DataOptions, data: ImageData) -> str:
+    """What a stage trains on, so that a forgotten root or list of classes shows at once.
+
+    Args:
+        config: where the images come from.
+        data: the images.
+    """
+    source = config.root or "made scenes (no --data.root)"
+    names = ", ".join(data.class_names[:6]) + (", ..." if len(data.class_names) > 6 else "")
+    counts = f"{len(data.train_set)} images to train on, {len(data.val_set)} to validate on"
+    each = "one class" if data.train_set.one_class else "any number of classes"
+    return f"{source}: {counts}; {len(data.class_names)} classes, {each} an image: {names}"
+
+
+def _require_data(stage: Stage, data: ImageData) -> None:
+    """A loss without an image to act on would train nothing and say so nowhere."""
+    if "masks" in stage.needs and not data.train_set.has_masks:
+        raise ConfigError(
+            f"expected images with masks in the split {data.config.split}, for the segmentation loss, got none; "
+            "add masks, name their images in the split, or (train-gain) weigh that loss 0"
+        )
+    if "annotations" in stage.needs and not data.train_set.has_annotations:
+        raise ConfigError(
+            f"expected images with masks or boxes in the split {data.config.split}, for a loss on maps, got none; "
+            "add some, name their images in the split, or weigh that loss 0"
+        )
