@@ -118,8 +118,11 @@ def classification_figures(
         )
     correct = correct_images(class_scores, labels)
     per_class = [_mean(correct[column]) for column in labels.T]
-    members = {name: torch.tensor([group == name for group in groups]) for name in sorted({*groups} - {""})}
-    per_group = {name: _mean(correct[here.to(correct.device)]) for name, here in members.items()}
+    members: dict[str, list[int]] = {name: [] for name in sorted({*groups} - {""})}
+    for image, name in enumerate(groups):
+        if name:
+            members[name].append(image)
+    per_group = {name: _mean(correct[images]) for name, images in members.items()}
     return ClassificationFigures(
         mean_average_precision=float(precisions.nanmean()),
         f1=float(f1),
