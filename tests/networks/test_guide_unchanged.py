@@ -144,7 +144,7 @@ def test_networks_of_libraries_are_left_alone(name: str):
 
 def test_two_threads_may_call_one_network():
     """Their forwards are in each other's hooks: the first layer waits until both are inside."""
-    barrier = Barrier(2, timeout=30)
+    barrier = Barrier(2, timeout=300)
 
     class Meeting(nn.Module):
         def forward(self, pixels: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def in_another_process(out: Path) -> int:
         try:
             with locked(out):
                 (out / "trains").touch()
-                time.sleep(60)
+                time.sleep(600)
         finally:
             os._exit(1)
     while not (out / "trains").exists():
