@@ -1,7 +1,7 @@
 """A contributor's afternoon: on a copy of the sources, what docs/architecture.md says to touch is touched, and works.
 
-A toy loss, attention method, layout and figure are added, each in the files that the table names and in no other; then
-the copy trains, measures and prints with them.
+A toy loss, attention method, layout, figure and command are added, each in the files that the table names and in no
+other; then the copy trains, measures and prints with them.
 """
 
 import json
@@ -104,6 +104,30 @@ FIGURE = """    Figure(
         decimals=3,
     ),
 """
+COMMAND = '''
+"""Toy: the command `greet`."""
+
+from wheretolook.options.commands import Greet
+
+
+def greet(options: Greet):
+    """Say a word so many times."""
+    print(" ".join([options.word] * options.times))
+'''
+GREET = '''
+
+@dataclass(frozen=True)
+class Greet:
+    """Greet whoever is there.
+
+    Args:
+        word: what to say.
+        times: how often.
+    """
+
+    word: str = "hello"
+    times: int = 1
+'''
 # what is new, and in each file that is touched: after which line what is inserted
 TOUCHED: dict[str, dict[str, list[tuple[str, str]] | str]] = {
     "loss": {
@@ -137,8 +161,22 @@ TOUCHED: dict[str, dict[str, list[tuple[str, str]] | str]] = {
         ],
     },
     "figure": {"metrics/figures.py": [(r"_FIGURES = \(\n", FIGURE)]},
+    "command": {
+        NEW: COMMAND,
+        "cli/main.py": [
+            (r"from wheretolook\.options\.commands import \(\n", "    Greet,\n"),
+            (r"COMMANDS = \{\n", '    "greet": Command(Greet, "toy.greet", "greet whoever is there"),\n'),
+        ],
+        "options/commands.py": [(r"\Z", GREET)],
+    },
 }
-ROOMS = {"loss": "losses", "attention method": "attention", "layout of data": "data", "figure": "metrics"}
+ROOMS = {
+    "loss": "losses",
+    "attention method": "attention",
+    "layout of data": "data",
+    "figure": "metrics",
+    "command": "cli",
+}
 
 USE = """
 import json, sys
@@ -148,6 +186,7 @@ from wheretolook.cli.main import main
 from wheretolook.networks.files import load_network
 data = ["--data.root=pictures", "--data.batch_size=2"]
 stage = ["--hardware.accelerator=cpu", "--training.steps=2", "--objective.toy.weight=3", "--objective.toy.power=2"]
+assert main(["greet", "--word=good morning", "--times=2"]) == 0
 assert main(["train-gain", "--weights=start.safetensors", "--out=trained", *stage, *data]) == 0
 assert main(["evaluate", "--weights=trained", "--out=measured", *data]) == 0
 output = load_network("trained")(torch.rand(1, 3, 48, 48))
@@ -205,6 +244,10 @@ def test_the_copy_measures_and_prints_the_figure_of_the_layouts_images(used: tup
     cells = dict(zip(heading.split(" | "), line.split(" | "), strict=True))
     assert cells.get("Brightest spot", cells.get("| Brightest spot")) == f"{row['toy']:.3f}x"
     assert "Brightest spot" in printed
+
+
+def test_the_copy_greets(used: tuple[Path, str]) -> None:
+    assert used[1].splitlines()[0] == "good morning good morning"
 
 
 @pytest.mark.parametrize("what", TOUCHED)
