@@ -196,6 +196,19 @@ def test_a_folder_knows_what_it_can_teach(tmp_path):
     write_lines(tmp_path / "boxes.csv", "image,class,left,top,right,bottom", "a,cat,1,1,5,5")
     boxed = opened(tmp_path, "all")
     assert boxed.has_annotations and not boxed.has_masks
+    (tmp_path / "boxes.csv").unlink()
+    write_lines(tmp_path / "classes.txt", "cat")
+    write_mask(tmp_path / "masks/a.png", corner_mask(1))
+    masked = opened(tmp_path, "all")
+    assert masked.has_annotations and masked.has_masks
+
+
+@pytest.mark.parametrize("resize", [None, 8, 40])
+def test_sizes_are_those_that_are_served(folder, resize):
+    data = opened(folder, "train", resize=resize)
+    for index in range(len(data)):
+        sample = data[index]
+        assert data.size(index) == sample.image.shape[1:] == sample.mask.shape == sample.targets.shape[1:]
 
 
 def test_a_class_may_have_blanks_in_its_name(tmp_path):

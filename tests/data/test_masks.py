@@ -300,6 +300,18 @@ def test_a_turn_that_no_mask_can_show_is_said_once(drawn, caplog, orientation, s
     assert caplog.text.count("b.png and perhaps others are turned by their EXIF tag") == said
 
 
+@pytest.mark.parametrize("boxed", [True, False])
+def test_a_turn_is_said_of_boxes_too_and_not_of_labels(tmp_path, caplog, boxed):
+    (tmp_path / "images").mkdir()
+    write_turned(tmp_path / "images/a.png", np.zeros((12, 16, 3), np.uint8), 4)
+    write_lines(tmp_path / "labels.csv", "image,classes", "a,cat")
+    write_lines(tmp_path / "splits/all.txt", "a")
+    if boxed:
+        write_lines(tmp_path / "boxes.csv", "image,class,left,top,right,bottom", "a,cat,1,1,5,5")
+    opened(tmp_path, "all")
+    assert caplog.text.count("masks and boxes are taken to be drawn on the upright image") == boxed
+
+
 def test_a_mask_of_neither_size_is_refused(drawn):
     write_mask(drawn / "masks/a.png", corner_mask(1, 16, 12))  # turned, but its image is not
     with pytest.raises(DataError, match=r"a\.png is 12x16 but its image .*a\.jpg is 16x12"):

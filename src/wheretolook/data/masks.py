@@ -42,7 +42,7 @@ def read_values(path: Path) -> tuple[Values, Palette | None]:
                 f"mask {path} has colours (mode {image.mode}); expected a palette or grayscale PNG whose values are"
                 " class indices: convert its colours to indices"
             )
-        values = np.array(image, dtype=np.int64)
+        values = np.array(image, dtype=np.uint8 if image.mode == "1" else None)
         levels = image.getpalette() if image.mode == "P" else None
     return values, None if levels is None else tuple(zip(*[iter(levels)] * 3, strict=True))
 
@@ -77,19 +77,19 @@ _TURNS = {
 }
 
 
-def require_values(values: Values, path: Path, classes: int) -> None:
+def require_values(found: Sequence[int], path: Path, classes: int) -> None:
     """Make sure that a mask has no value that belongs to no class.
 
     Args:
-        values: the mask.
+        found: the values that it has.
         path: where it comes from, for messages.
         classes: how many foreground classes there are.
 
     Raises:
         DataError: it has.
     """
-    outside = values[((values < 0) | (values > classes)) & (values != VOID)]
-    if outside.size:
+    outside = [value for value in found if not (0 <= value <= classes or value == VOID)]
+    if outside:
         raise DataError(
             f"mask {path} has the value {outside[0]}, but there are {classes} classes:"
             f" expected 0 to {classes}, or {VOID} for void; mend the mask or add the class"
@@ -100,16 +100,18 @@ def values_in(values: Values) -> list[int]:
     """Which values a mask has, in order.
 
     Args:
-        values: the mask, of values from 0 to 255.
+        values: the mask.
     """
-    return [int(value) for value in np.flatnonzero(np.bincount(values.ravel()))]
+    if values.dtype == np.uint8:  # counting is ten times faster than sorting
+        return [value for value, count in enumerate(Image.fromarray(values).histogram()) if count]
+    return [int(value) for value in np.unique(values)]
 
 
-def require_palette(values: Values, palette: Palette, usual: Palette, path: Path, names: Sequence[str]) -> None:
+def require_palette(found: Sequence[int], palette: Palette, usual: Palette, path: Path, names: Sequence[str]) -> None:
     """Make sure that an editor has not given the values of a mask other numbers.
 
     Args:
-        values: the mask.
+        found: the values that the mask has.
         palette: its colours.
         usual: the colours that its data set's masks have.
         path: where it comes from, for messages.
@@ -119,7 +121,7 @@ def require_palette(values: Values, palette: Palette, usual: Palette, path: Path
         DataError: a value has the colour that another one of background, classes and void usually has.
     """
     meant = {usual[value]: value for value in (VOID, *range(len(names), -1, -1)) if value < len(usual)}
-    for value in values_in(values):
+    for value in found:
         if value >= len(palette) or value >= len(usual) or palette[value] == usual[value]:
             continue
         if (other := meant.get(palette[value], value)) != value:

@@ -100,13 +100,13 @@ class StoredImages(ImageDataset):
             return entry.class_indices
         key = (entry, _changed(entry.mask), self.class_names, self.palette)
         if key not in _FOUND:
-            _FOUND[key] = values_in(self._values(entry, entry.mask))
+            _FOUND[key] = self._values(entry, entry.mask)[1]
         return entry.class_indices if _FOUND[key] == [VOID] else _classes(_FOUND[key])
 
     def __getitem__(self, index: int) -> Sample:
         entry = self.entries[index]
         image = read_image(entry.image, self.resize)
-        mask = None if entry.mask is None else index_mask(self._values(entry, entry.mask), self.resize)
+        mask = None if entry.mask is None else index_mask(self._values(entry, entry.mask)[0], self.resize)
         if mask is not None and (mask != VOID).any():  # an all-void mask says nothing
             labels = mask_labels(mask, len(self.class_names))
             known = Sample(image, mask, labels, mask_planes(mask, labels), True, entry.name)
@@ -129,15 +129,16 @@ class StoredImages(ImageDataset):
             return entry.group
         return f"{self.class_names[min(entry.class_indices)]}, {entry.group}"
 
-    def _values(self, entry: Entry, path: Path) -> Values:
-        """The mask of an image at full size, found to be in order."""
+    def _values(self, entry: Entry, path: Path) -> tuple[Values, list[int]]:
+        """The mask of an image at full size and the values in it, found to be in order."""
         values, palette = (read_sbd_values(path), None) if path.suffix == ".mat" else read_values(path)
         values = upright_values(values, path, entry.image)
-        require_values(values, path, len(self.class_names))
+        found = values_in(values)
+        require_values(found, path, len(self.class_names))
         if palette is not None and self.palette is not None:
-            require_palette(values, palette, self.palette, path, self.class_names)
-        self._require_sense(entry, path, values_in(values))
-        return values
+            require_palette(found, palette, self.palette, path, self.class_names)
+        self._require_sense(entry, path, found)
+        return values, found
 
     def _require_sense(self, entry: Entry, path: Path, found: list[int]) -> None:
         """A mask must say something, and not that nothing is where the tables say that something is."""
@@ -156,7 +157,7 @@ class StoredImages(ImageDataset):
         for entry in self.entries:
             if entry.mask is None:
                 continue
-            found = values_in(self._values(entry, entry.mask))
+            found = self._values(entry, entry.mask)[1]
             if _classes(found):
                 return
             void = entry.mask if VOID in found else void
