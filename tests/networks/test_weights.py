@@ -15,9 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from wheretolook.errors import WeightsError
 from wheretolook.networks.fcn import weights as module
 from wheretolook.networks.fcn.network import FCN, FCN8s, FCN16s, FCN32s
 from wheretolook.networks.files import NETWORK_FILE, load_network, read_weights, save_network
+from wheretolook.options.network import NetworkOptions
 from wheretolook.public import PublicFile
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Preprocessing
 
@@ -332,6 +334,19 @@ def test_a_segmenter_without_a_classifier_gets_one_from_the_seed(tmp_path, caplo
     )
 
 
+def test_what_a_file_lacks_has_the_widths_that_are_asked_for(tmp_path):
+    network = golden_network()
+    arrays = {name: array for name, array in chainer(network).items() if "_cl" not in name}
+    options = NetworkOptions(segmenter_width=9, classifier_widths=(5, 6))
+    with pytest.raises(WeightsError, match="expected segmenter_width as in that whole network, 128, got 9"):
+        load_network(saved(tmp_path, "fcn8s.npz", arrays), network=options)
+    again = load_network(tmp_path / "fcn8s.npz", network=NetworkOptions(classifier_widths=(5, 6)))
+    assert (again.classifier.fc6_cl.out_features, again.classifier.fc7_cl.out_features) == (5, 6)
+    trunk = {name: array for name, array in arrays.items() if name.startswith("conv")}
+    again = load_network(saved(tmp_path, "trunk.npz", trunk), network=options, class_names=NAMES)
+    assert (again.segmenter.fc7.out_channels, again.classifier.fc7_cl.out_features) == (9, 6)
+
+
 def test_a_trunk_alone_needs_class_names_and_takes_the_defaults(tmp_path):
     arrays = {name: array for name, array in chainer(narrow()).items() if name.startswith("conv")}
     network = load_network(saved(tmp_path, "trunk.npz", arrays), class_names=("boat",))
@@ -356,7 +371,7 @@ def test_the_original_widths_come_from_the_shapes():
         tensors = {f"{name}.weight": torch.empty(shape) for name, shape in shapes.items()}
         tensors |= {f"{name}.bias": torch.empty(shape[0]) for name, shape in shapes.items()}
         weights = module.FCNWeights(Path("fcn8s.npz"), tensors, FCN_AUTHORS)
-        network = FCN8s(module._class_names(weights, None), **module._widths(weights), padding="caffe")
+        network = FCN8s(module._class_names(weights, None), **module._widths(weights, 1, (1, 1)), padding="caffe")
         module.fill(network, weights)
     own = {name: tuple(value.shape) for name, value in network.state_dict().items() if ".upscore" not in name}
     assert own == {name: tuple(value.shape) for name, value in tensors.items()}

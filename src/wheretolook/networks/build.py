@@ -9,14 +9,13 @@ from torch import nn
 
 from wheretolook.errors import ConfigError, WeightsError
 from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, Architecture, Padding
-from wheretolook.networks.fcn.weights import FCNWeights, build_fcn, fcn_weights, fill
+from wheretolook.networks.fcn.weights import CLASSIFIER_WIDTHS, FCNWeights, build_fcn, fcn_weights, fill
 from wheretolook.networks.weights import Weights
 from wheretolook.networks.wrapped import build_guided
 from wheretolook.options.network import NetworkOptions
 from wheretolook.records import CAFFE, GuidedNetwork, Preprocessing
 
 log = logging.getLogger("wheretolook")
-CLASSIFIER_WIDTHS = (4096, 4096)  # the predecessor's
 DEFAULT: Architecture = "fcn8s"
 
 
@@ -50,9 +49,7 @@ def new_network(
     _require_fcn_options(options)
     found = None if start is None else fcn_weights(start)
     if found is not None and found.segments:
-        network = build_fcn(found, class_names, padding=options.padding, seed=seed)
-        require_network(found, network, options)
-        return network
+        return _whole_fcn(options, class_names, found, seed=seed)
     return _fresh_fcn(options, class_names, found, seed)
 
 
@@ -92,10 +89,7 @@ def build(
     if not _is_fcn(options, weights, make):
         return build_guided(options, class_names, weights, make=make, preprocessing=preprocessing, seed=seed).eval()
     _require_fcn_options(options)
-    found = fcn_weights(weights)
-    network = build_fcn(found, class_names, padding=padding or options.padding, preprocessing=preprocessing, seed=seed)
-    require_network(found, network, options)
-    return network
+    return _whole_fcn(options, class_names, fcn_weights(weights), padding, preprocessing, seed)
 
 
 def require_classes(weights: Weights, class_names: tuple[str, ...]) -> None:
@@ -140,6 +134,28 @@ def classifying(network: GuidedNetwork, weights: Weights) -> GuidedNetwork:
         log.warning(
             "%s: its classifier was never trained, so its attention is noise; run train-classifier", weights.path
         )
+    return network
+
+
+def _whole_fcn(
+    options: NetworkOptions,
+    class_names: tuple[str, ...] | None,
+    weights: FCNWeights,
+    padding: Padding | None = None,
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+) -> FCN:
+    """The FCN that a file holds; what the options say must be so, or is for what the file lacks."""
+    network = build_fcn(
+        weights,
+        class_names,
+        padding=padding or options.padding,
+        preprocessing=preprocessing,
+        segmenter_width=options.segmenter_width,
+        classifier_widths=options.classifier_widths,
+        seed=seed,
+    )
+    require_network(weights, network, options)
     return network
 
 

@@ -18,6 +18,7 @@ from wheretolook.public import AT_ONCE, AT_ONCE_ARCH, PUBLIC_FILES, VOC_CLASSES
 from wheretolook.records import CAFFE, FCN_AUTHORS, TORCHVISION, Preprocessing
 
 log = logging.getLogger("wheretolook")
+CLASSIFIER_WIDTHS = (4096, 4096)  # the predecessor's
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,20 @@ def build_fcn(
     *,
     padding: Padding | None = None,
     preprocessing: Preprocessing | None = None,
+    segmenter_width: int = 4096,
+    classifier_widths: tuple[int, int] | None = None,
     seed: int = 0,
 ) -> FCN:
     """The FCN that a file holds, in evaluation mode; what the file lacks starts afresh and is named in a warning.
+
+    Args:
+        weights: the file.
+        class_names: None for those that the file names.
+        padding: None for the file's.
+        preprocessing: None for the file's.
+        segmenter_width: of a segmenter that the file lacks.
+        classifier_widths: of a classifier that the file lacks; None for the predecessor's.
+        seed: of whatever starts afresh.
 
     Raises:
         WeightsError: arrays do not fit together, or the file has no class names and none were given.
@@ -113,7 +125,7 @@ def build_fcn(
     names = _class_names(weights, class_names)
     network = ARCHITECTURES[weights.architecture](
         names,
-        **_widths(weights),
+        **_widths(weights, segmenter_width, classifier_widths or CLASSIFIER_WIDTHS),
         padding=padding or weights.padding,
         preprocessing=preprocessing or weights.preprocessing,
         dropout=weights.description.get("dropout", 0.5),
@@ -232,15 +244,16 @@ def _class_names(weights: FCNWeights, given: tuple[str, ...] | None) -> tuple[st
     return names
 
 
-def _widths(weights: FCNWeights) -> dict[str, Any]:
-    """The widths that the shapes tell; the original's where a part is missing."""
+def _widths(weights: FCNWeights, segmenter_width: int, classifier_widths: tuple[int, int]) -> dict[str, Any]:
+    """The widths that the shapes tell; those given where a part is missing."""
 
     def rows(name: str, default: int) -> int:
         return len(weights.tensors[name]) if name in weights.tensors else default
 
+    hidden = zip(("fc6_cl", "fc7_cl"), classifier_widths, strict=True)
     last = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3")
     return {
         "widths": tuple(rows(f"trunk.{name}.weight", 0) for name in last),
-        "segmenter_width": rows("segmenter.fc6.weight", 4096),
-        "classifier_widths": tuple(rows(f"classifier.{name}.weight", 4096) for name in ("fc6_cl", "fc7_cl")),
+        "segmenter_width": rows("segmenter.fc6.weight", segmenter_width),
+        "classifier_widths": tuple(rows(f"classifier.{name}.weight", width) for name, width in hidden),
     }
