@@ -51,7 +51,7 @@ class Row:
     seeds: int = 1
 
     @property
-    def segmentation(self) -> float:
+    def segmentation(self) -> float | None:
         """What segmentation weighs."""
         return self.objective.segmentation.weight
 

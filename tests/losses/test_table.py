@@ -9,15 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from wheretolook.errors import ConfigError
 from wheretolook.losses.classification import classification_loss
 from wheretolook.losses.objective import LOSSES, loss_weights, needs, trained_parts
+from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
-from wheretolook.records import collate
+from wheretolook.records import GuidedNetwork, collate
 from wheretolook.training.collapse import recall
 from wheretolook.training.stage import Stage, objective_of
 
-from ..training.made import changed, made_batch, made_network, sample, weighing
+from ..command_line import NARROW
+from ..training.made import NAMES, changed, made_batch, made_network, sample, weighing
 
 # without what counts as a constant in the graph on purpose: then the gradient must be the slope
 DIFFERENTIATED = {
@@ -103,3 +106,22 @@ def test_recall_is_of_the_largest_score_or_of_scores_above_zero(exclusive: bool)
     object.__setattr__(step, "output", step.output._replace(class_scores=scores))
     assert recall(step) == 0.5  # the first by softmax alone, the second by sigmoids alone
     assert (step.output.class_scores.argmax(dim=1) == torch.tensor([1, 2])).tolist() == [True, False]
+
+
+class Blind(FCN8s):
+    """A network that only classifies."""
+
+    @property
+    def segments(self) -> bool:
+        return False
+
+
+def test_segmentation_weighs_what_it_says_or_what_the_network_can():
+    def weighed(network: GuidedNetwork, objective: ObjectiveOptions) -> float | None:
+        return Stage.guidance(network, TrainingOptions(), objective).objective.segmentation.weight
+
+    assert [weighed(network, ObjectiveOptions()) for network in (made_network(), Blind(NAMES, **NARROW))] == [1.5, 0.0]
+    assert weighed(made_network(), changed(ObjectiveOptions(), {"segmentation.weight": 6.0})) == 6.0
+    assert weighed(made_network(), changed(ObjectiveOptions(), {"segmentation.weight": 0.0})) == 0.0
+    with pytest.raises(ConfigError, match="expected a network with a segmenter, for the segmentation loss, got one"):
+        weighed(Blind(NAMES, **NARROW), changed(ObjectiveOptions(), {"segmentation.weight": 1.0}))

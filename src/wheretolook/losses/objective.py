@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +17,7 @@ from wheretolook.losses.step import Loss, Need, Step
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import Part
 
+SEGMENTATION = 1.5  # what segmentation weighs unless it is said; the predecessor's weight
 GUIDING: frozenset[Need] = frozenset({"maps", "annotations"})
 
 # by name, which is that of its group of options
@@ -28,14 +30,33 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+def for_network(options: ObjectiveOptions, *, segments: bool) -> ObjectiveOptions:
+    """The objective with the weight of segmentation that a network has where none is given.
+
+    Args:
+        options: the objective.
+        segments: whether the network gives mask scores.
+
+    Example:
+        >>> for_network(ObjectiveOptions(), segments=False).segmentation.weight
+        0.0
+    """
+    if options.segmentation.weight is not None:
+        return options
+    return replace(options, segmentation=replace(options.segmentation, weight=SEGMENTATION if segments else 0.0))
+
+
 def loss_weights(options: ObjectiveOptions) -> dict[str, float]:
     """The weight of every loss that is weighed at all, in the order of the table.
+
+    Args:
+        options: an objective `for_network`.
 
     Raises:
         ConfigError: a weight below 0 or not finite, or none above 0.
 
     Example:
-        >>> loss_weights(ObjectiveOptions())
+        >>> loss_weights(for_network(ObjectiveOptions(), segments=True))
         {'classification': 1.0, 'mining': 1.0, 'segmentation': 1.5}
     """
     weights: dict[str, float] = {name: getattr(options, name).weight for name in LOSSES}

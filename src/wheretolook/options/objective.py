@@ -92,10 +92,11 @@ class SegmentationOptions:
     """Cross-entropy of each pixel.
 
     Args:
-        weight: of this loss in the total; 0 leaves it out.
+        weight: of this loss in the total; 0 leaves it out; none is 1.5 for a network that segments, 0 for one that only
+            classifies.
     """
 
-    weight: float = 1.5
+    weight: float | None = None
 
 
 @dataclass(frozen=True)

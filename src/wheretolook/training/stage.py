@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import ConfigError, TrainingError, naming
 from wheretolook.evaluation.evaluate import Evaluator
-from wheretolook.losses.objective import LOSSES, check_objective, needs, trained_parts, weighted_losses
+from wheretolook.losses.objective import LOSSES, check_objective, for_network, needs, trained_parts, weighted_losses
 from wheretolook.losses.reduce import present_pairs
 from wheretolook.losses.step import Step
 from wheretolook.metrics.figures import validated
@@ -109,6 +109,7 @@ class Stage(L.LightningModule):
 
         Source: arXiv:1802.10171 eq. 1 to 8.
         """
+        objective = for_network(objective, segments=network.segments)
         check_objective(objective)
         shown, score = validated("classification", "attention"), ("mean_average_precision", "attention_iou")
         if network.segments:
