@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from wheretolook.cli.main import main
-from wheretolook.losses.objective import loss_weights
+from wheretolook.losses.objective import for_network, loss_weights
 from wheretolook.networks.files import load_network
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.report.seeds import mean_rows, seed_markdown
@@ -107,7 +107,7 @@ def test_a_number_of_seeds_that_is_none_is_refused(capsys: pytest.CaptureFixture
 def test_controls_are_the_guided_objective_without_the_losses_on_maps(
     options: dict[str, float], expected: dict[str, dict[str, float]]
 ):
-    guided = changed(ObjectiveOptions(), {**options, "freeze_classifier": False})
+    guided = for_network(changed(ObjectiveOptions(), {**options, "freeze_classifier": False}), segments=True)
     controls = control_objectives(guided)
     assert {name: loss_weights(objective) for name, objective in controls.items()} == expected
     assert all(not objective.freeze_classifier for objective in controls.values())

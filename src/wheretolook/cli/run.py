@@ -5,12 +5,13 @@ from pathlib import Path
 
 from wheretolook.cli.console import console
 from wheretolook.cli.evaluate import measure
-from wheretolook.cli.train import train_classifier, train_gain, train_segmenter
+from wheretolook.cli.train import segments, train_classifier, train_gain, train_segmenter
 from wheretolook.cli.visualize import check_count, visualize
 from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures
 from wheretolook.files import require_writable, user_path, write_json, write_text
+from wheretolook.losses.objective import for_network
 from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
 from wheretolook.options.network import NetworkOptions
 from wheretolook.options.training import TrainingOptions
@@ -70,22 +71,24 @@ def seeded(recipe: Recipe, number: int) -> Recipe:
 def train_rows(recipe: Recipe, out: Path) -> dict[str, Path]:
     """The network of every row of the table, trained unless it is there already: Original, controls, Guided."""
     start = stages_before_guidance(recipe, out)
-    objectives = control_objectives(recipe.guided) if recipe.controls else {}
+    options = TrainGain(
+        None if start is None else str(start),
+        str(out / "guided"),
+        resume=True,
+        data=recipe.data,
+        network=recipe.network if start == _given(recipe) else NetworkOptions(),
+        objective=recipe.guided,
+        training=recipe.guidance,
+        hardware=recipe.hardware,
+    )
+    guided = recipe.guided
+    if guided.segmentation.weight is None:
+        guided = for_network(guided, segments=segments(options))
+    objectives = control_objectives(guided) if recipe.controls else {}
     rows = {} if start is None else {"Original": start}
-    for name, objective in {**objectives, GUIDED: recipe.guided}.items():
+    for name, objective in {**objectives, GUIDED: guided}.items():
         folder = str(out / name.lower().replace(" + ", "_"))
-        network = recipe.network if start == _given(recipe) else NetworkOptions()
-        options = TrainGain(
-            None if start is None else str(start),
-            folder,
-            resume=True,
-            data=recipe.data,
-            network=network,
-            objective=objective,
-            training=recipe.guidance,
-            hardware=recipe.hardware,
-        )
-        rows[name] = train_gain(options)
+        rows[name] = train_gain(replace(options, out=folder, objective=objective))
     return rows
 
 

@@ -50,6 +50,11 @@ def train_gain(options: TrainGain) -> Path:
     return _train(stage, data, options, start, "Guided attention")
 
 
+def segments(options: TrainGain) -> bool:
+    """Whether the network that stage 2 would train gives mask scores."""
+    return _network(options, _data(options), _start(options)).segments
+
+
 def _data(options: Training) -> ImageData:
     training = options.training
     check_budget(training)  # before a network is made from its seed

@@ -14,10 +14,11 @@ def control_objectives(guided: ObjectiveOptions) -> dict[str, ObjectiveOptions]:
     does not look at maps. There is no second where that is the first, and none at all where every loss looks at maps.
 
     Args:
-        guided: the guided objective; the controls weigh their losses as it does.
+        guided: the guided objective `for_network`; the controls weigh their losses as it does.
 
     Example:
-        >>> controls = control_objectives(ObjectiveOptions())
+        >>> from wheretolook.losses.objective import for_network
+        >>> controls = control_objectives(for_network(ObjectiveOptions(), segments=True))
         >>> {name: list(loss_weights(objective)) for name, objective in controls.items()}
         {'Control': ['segmentation'], 'Control + classification': ['classification', 'segmentation']}
     """
