@@ -96,11 +96,12 @@ def test_each_figure_of_attention_is_its_own():
     assert found["attention_iou_20"] == pytest.approx(1 / 3) == found["attention_iou"]
 
 
-def test_what_is_measured_of_the_segmentation_is_the_largest_score_of_images_with_exact_masks():
+@pytest.mark.parametrize("exact", [0, 1])
+def test_what_is_measured_of_the_segmentation_is_the_largest_score_of_images_with_exact_masks(exact: int):
     planes = torch.stack([corner(6, 12), corner(12, 6)])
-    batch = collate([sample(planes[0]), sample(planes[1], 1, segmented=False)])
+    batch = collate([sample(plane, segmented=image == exact) for image, plane in enumerate(planes)])
     answer = torch.nn.functional.one_hot(planes.long(), 4).permute(0, 3, 1, 2).float()
-    answer[1] = answer[1].flip(0)  # wrong everywhere, and not to be counted
+    answer[1 - exact] = answer[1 - exact].flip(0)  # wrong everywhere, and not to be counted
     found = measured(seen(torch.rand(2, 3, 3), torch.zeros(2, 3), answer), batch)
     assert (found["accuracy"], found["masks"], found["images"]) == (1.0, 1, 2)
     assert found["iu_per_class"] == pytest.approx([1.0, 1.0, math.nan, math.nan], nan_ok=True)

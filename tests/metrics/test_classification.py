@@ -117,11 +117,12 @@ def test_accuracies_of_one_class_an_image_equal_counting():
     assert found.worst_group_accuracy == pytest.approx(min(per_group.values())) != max(per_group.values())
 
 
-def test_a_class_that_never_occurs_is_no_worst_class():
-    labels = torch.tensor([[True, False], [True, False]])
+@pytest.mark.parametrize("absent", [0, 1])
+def test_a_class_that_never_occurs_is_no_worst_class(absent: int):
+    labels = torch.tensor([[absent == 1, absent == 0]] * 2)
     found = figures_of(torch.tensor([[1.0, 0], [0, 1]]), labels)
-    assert (found.image_accuracy, found.worst_class_accuracy, found.accuracy_per_class[0]) == (0.5, 0.5, 0.5)
-    assert math.isnan(found.accuracy_per_class[1]) and math.isnan(found.worst_group_accuracy)
+    assert (found.image_accuracy, found.worst_class_accuracy, found.accuracy_per_class[1 - absent]) == (0.5, 0.5, 0.5)
+    assert math.isnan(found.accuracy_per_class[absent]) and math.isnan(found.worst_group_accuracy)
 
 
 @pytest.mark.parametrize("labels", [[[True, True], [True, False]], [[False, False], [True, False]]])

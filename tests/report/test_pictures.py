@@ -1,6 +1,7 @@
 """Which map, mask, name and colour stands where: read off the drawn pixels and the texts."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from wheretolook.records import VOID
+from wheretolook.report import panels
 from wheretolook.report.panels import CLASSES_NAMED, Comparison, _legend, _sheet
 from wheretolook.report.style import class_colour
 
@@ -56,6 +58,19 @@ def test_columns_stand_in_the_order_of_a_reader():
     figure = sheet(pair())
     places = [text_of(figure, name).get_position()[0] for name in COLUMNS]
     assert places == sorted(places) and len(set(places)) == 6
+
+
+def test_a_picture_alone_and_a_sheet_say_what_they_show(monkeypatch: pytest.MonkeyPatch):
+    kept: list[Figure] = []
+    monkeypatch.setattr(panels, "save", lambda figure, path: kept.append(figure))
+    panels.comparison_picture(pair(), NAMES, Path("unused.png"))
+    panels.contact_sheet([pair(), pair()], NAMES, Path("unused.png"), rule="largest rise")
+    alone, many = kept
+    assert text_of(alone, "cow in a: energy inside 25 % \N{RIGHTWARDS ARROW} 75 %").get_weight() == "bold"
+    assert text_of(many, "Before and after") and text_of(many, "chosen: largest rise")
+    assert under(many, "attention after") == ["75 % inside"] * 2
+    key = "attention, from 0 to the larger maximum of both maps; line: the true object; inside: attention's share on it"
+    assert text_of(alone, key) and text_of(many, key)
 
 
 def test_every_row_has_its_own_captions_from_top_to_bottom():
