@@ -83,7 +83,7 @@ def test_a_users_function_is_run_for_the_user_and_never_for_a_file(own_module, t
     assert (network.module.head.out_features, network.module.head.in_features) == (3, 6)
     save_network(network, "mine.safetensors")
     sys.modules.pop("nets_of_mine")
-    with pytest.raises(WeightsError, match=r"is of nets_of_mine:Net, a function that is never run because a file"):
+    with pytest.raises(WeightsError, match=r"its network is nets_of_mine:Net, a function that is never run"):
         load_network("mine.safetensors")
     assert "nets_of_mine" not in sys.modules
     again = load_network("mine.safetensors", network="nets_of_mine:Net")

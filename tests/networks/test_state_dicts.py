@@ -122,7 +122,8 @@ def test_published_densenets_have_names_of_their_own(tmp_path, caplog):
 
 
 def test_weights_of_which_nothing_fits(tmp_path):
-    torch.save({"a.weight": torch.ones(2, 2), "conv1.weight": torch.ones(1)}, tmp_path / "other.pth")
+    state = {"a.weight": torch.ones(2, 2), "conv1.weight": torch.ones(1), "fc.bias": torch.ones(3)}
+    torch.save(state, tmp_path / "other.pth")  # a bias of as many classes fits by chance
     with pytest.raises(WeightsError, match=r"other.pth: expected weights of ResNet, .* got none that fits: a.weight"):
         network_for(read_weights(tmp_path / "other.pth"), NAMES, CASES["torchvision"][0](tmp_path))
 

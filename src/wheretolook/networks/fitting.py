@@ -28,7 +28,7 @@ def fill_module(module: nn.Module, weights: Weights) -> None:
     own = module.state_dict()
     theirs = max(_readings(weights.tensors, module), key=lambda reading: len(fitting(own, reading)))
     shared = fitting(own, theirs)
-    if not any(tensor.is_floating_point() for tensor in shared.values()):
+    if not any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in shared.values()):  # a bias fits by chance
         raise WeightsError(
             f"{weights.path}: expected weights of {type(module).__name__}, with arrays {listed(list(own))}, got "
             f"none that fits: {listed(list(weights.tensors))}; choose another file or network"

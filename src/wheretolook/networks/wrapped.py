@@ -92,8 +92,8 @@ def _of_description(
     wanted = Wanted(name.partition(":")[2], dict(description.get("arguments", {})), len(named), from_file=True)
     if name.partition(":")[0] not in LIBRARIES and not told:
         raise ConfigError(
-            f"is of {name}, a function that is never run because a file says so; name it yourself: --network {name}, "
-            "or load_network(path, make=function)"
+            f"its network is {name}, a function that is never run because a file says so; name it yourself: "
+            f"--network {name}, or load_network(path, make=function)"
         )
     made = make_module(name, wanted, make=make, seed=seed)
     given = preprocessing or preprocessing_of(description)
