@@ -19,6 +19,7 @@ from wheretolook.report.style import INK, series_colour
 
 from .seen import drawn, lines_of, text_of
 
+TIMES = {50: 1, 100: 4, 150: 2, 200: 3}  # what the validation at a step adds: the last is neither best nor worst
 SHARES = [key for key, figure in FIGURES.items() if figure.unit == "share"]
 
 
@@ -47,7 +48,7 @@ def history(steps: int = 200) -> list[dict[str, float]]:
         }
         rows.append({"step": float(step), **losses})
         if step % 50 == 0:
-            figures = {f"val/{key}": 0.05 * position + 0.001 * step / 50 for position, key in enumerate(SHARES)}
+            figures = {f"val/{key}": 0.05 * position + 0.001 * TIMES[step] for position, key in enumerate(SHARES)}
             rows.append({"step": float(step), **figures, "val/energy": 0.01 * step, "val/pairs": 7.0, "val/score": 0.5})
     return rows
 
@@ -135,8 +136,8 @@ def test_every_share_of_the_validation_has_its_line_its_colour_its_name_and_its_
         figure = FIGURES[key]
         ((steps, percent),) = lines_of(axes, figure.colour)
         assert steps == [50, 100, 150, 200]
-        assert percent == pytest.approx([5 * position + 0.1 * time for time in (1, 2, 3, 4)])
-        label = labels[f"{5 * position + 0.4:.1f}  {figure.alone or figure.heading}"]
+        assert percent == pytest.approx([5 * position + 0.1 * time for time in TIMES.values()])
+        label = labels[f"{5 * position + 0.3:.1f}  {figure.alone or figure.heading}"]
         assert label.get_color() == figure.colour
     assert axes.get_ylim() == (0, 100) and axes.get_xlim() == (1, 200)
     heights = [labels[text].get_position()[1] for text in sorted(labels, key=lambda text: float(text.split()[0]))]
