@@ -1,4 +1,5 @@
 import os
+import re
 
 import numpy as np
 import pytest
@@ -201,6 +202,18 @@ def test_a_renumbered_palette_of_voc_is_seen(tmp_path):
         opened(tmp_path, "train")
 
 
+@pytest.mark.parametrize(("value", "what"), [(0, "0 (background)"), (255, "255 (void)"), (20, "20 (tvmonitor)")])
+def test_a_class_in_the_colour_of_something_else_is_named(tmp_path, value, what):
+    palette = list(voc_palette())
+    palette[2] = palette[value]
+    in_colours(corner_mask(2), palette).save(write_voc(tmp_path) / "SegmentationClass/a.png")
+    with pytest.raises(DataError, match=re.escape(f"which is the colour of {what} in other masks")):
+        opened(tmp_path, "train")
+    palette[2] = (1, 2, 3)  # a colour that means nothing is no sign of another number
+    in_colours(corner_mask(2), palette).save(tmp_path / "SegmentationClass/a.png")
+    assert opened(tmp_path, "train")[0].labels.nonzero().flatten().tolist() == [1]
+
+
 def test_a_palette_unlike_that_of_most_masks_is_seen(drawn):
     colours = np.random.default_rng(0).integers(0, 256, (256, 3))
     for index, name in enumerate("abcd"):
@@ -295,8 +308,12 @@ def test_a_turn_that_no_mask_can_show_is_said_once(drawn, caplog, orientation, s
     (drawn / "images/b.jpg").unlink()
     write_turned(drawn / "images/b.png", np.zeros((*size, 3), np.uint8), orientation)
     write_mask(drawn / "masks/b.png", corner_mask(1, *size))
-    opened(drawn, "all")
-    opened(drawn, "all")
+    (drawn / "images/d.jpg").unlink()  # a second one, of which nothing more is to be said
+    write_turned(drawn / "images/d.png", np.zeros((*size, 3), np.uint8), orientation)
+    write_mask(drawn / "masks/d.png", corner_mask(1, *size))
+    describe_classes(opened(drawn, "all"))
+    describe_classes(opened(drawn, "all"))
+    assert caplog.text.count("EXIF tag") == said
     assert caplog.text.count("b.png and perhaps others are turned by their EXIF tag") == said
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from wheretolook.data.classes import class_index
-from wheretolook.data.images import image_size
+from wheretolook.data.images import image_size, say_of_turns
 from wheretolook.data.names import say_once
 from wheretolook.data.tables import Row, known_image, rows
 from wheretolook.errors import DataError
@@ -49,7 +49,10 @@ def read_boxes(path: Path, images: Mapping[str, Path], class_names: tuple[str, .
     sizes: dict[str, tuple[int, int]] = {}
     for where, row, numbers in lines:
         name = known_image(row["image"], images, where)
-        height, width = sizes[name] if name in sizes else sizes.setdefault(name, image_size(images[name]))
+        if name not in sizes:
+            sizes[name] = image_size(images[name])
+            say_of_turns(images[name])
+        height, width = sizes[name]
         if shares:
             numbers = [share * side for share, side in zip(numbers, (width, height, width, height), strict=True)]
         corners = _clipped(numbers, (height, width), where, row)

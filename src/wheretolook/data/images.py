@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from wheretolook.data.names import say_once
 from wheretolook.errors import DataError, reason
 
 EXIF_ORIENTATION = 0x0112
@@ -61,6 +62,26 @@ def oriented_size(path: Path) -> tuple[tuple[int, int], int]:
         turned = orientation in TURNED and image.format != "TIFF"  # which Pillow turns by itself, and says its size so
         width, height = reversed(image.size) if turned else image.size
     return (height, width), orientation
+
+
+def say_of_turns(path: Path) -> None:
+    """Warn, once a folder, of a photograph whose turning no mask can show: one drawn on stored pixels has its size too.
+
+    Args:
+        path: an image with a mask or boxes.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    (height, width), orientation = oriented_size(path)
+    if orientation == UPRIGHT or (orientation in TURNED and height != width):
+        return
+    say_once(
+        f"{path.parent}: {path.name} and perhaps others are turned by their EXIF tag in a way that keeps their size, so"
+        " masks and boxes are taken to be drawn on the upright image; if they were drawn on the stored pixels, take the"
+        " tags out of the images",
+        about=f"turns in {path.parent}",
+    )
 
 
 def read_image(path: Path, resize: int | None = None) -> Float[Tensor, "3 height width"]:

@@ -13,10 +13,15 @@ LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")  # and all that start with a dot:
 _said: set[str] = set()
 
 
-def say_once(message: str) -> None:
-    """Warn, unless this process has said the very same before: splits of one folder are opened several times."""
-    if message not in _said:
-        _said.add(message)
+def say_once(message: str, about: str | None = None) -> None:
+    """Warn, unless this process has said so before: splits of one folder are opened several times.
+
+    Args:
+        message: what to say.
+        about: what makes two messages the same; None for their words.
+    """
+    if (about or message) not in _said:
+        _said.add(about or message)
         log.warning("%s", message)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wheretolook.data.boxes import Box, paint_boxes, scaled
 from wheretolook.data.dataset import ImageDataset
-from wheretolook.data.images import TURNED, UPRIGHT, image_size, oriented_size, read_image
+from wheretolook.data.images import image_size, read_image, say_of_turns
 from wheretolook.data.masks import (
     Palette,
     Values,
@@ -24,7 +24,6 @@ from wheretolook.data.masks import (
     usual_palette,
     values_in,
 )
-from wheretolook.data.names import say_once
 from wheretolook.data.sbd import read_sbd_values
 from wheretolook.data.targets import box_planes, mask_planes
 from wheretolook.errors import DataError
@@ -71,9 +70,7 @@ class StoredImages(ImageDataset):
         self.names = tuple(entry.name for entry in self.entries)
         self.class_names = class_names
         self.resize = resize
-        some = self.entries[:: max(1, len(self.entries) // LOOKED_AT)]
-        self.palette = palette or usual_palette(_palettes(some))
-        _say_what_cannot_be_known(some)
+        self.palette = palette or usual_palette(_palettes(self.entries[:: max(1, len(self.entries) // LOOKED_AT)]))
         self._require_classes()
         # masks alone, which may show any number of classes, say nothing of it, but they may contradict
         labelled = all(len(entry.class_indices) == 1 for entry in self.entries)
@@ -100,6 +97,7 @@ class StoredImages(ImageDataset):
             return entry.class_indices
         key = (entry, _changed(entry.mask), self.class_names, self.palette)
         if key not in _FOUND:
+            say_of_turns(entry.image)
             _FOUND[key] = self._values(entry, entry.mask)[1]
         return entry.class_indices if _FOUND[key] == [VOID] else _classes(_FOUND[key])
 
@@ -183,18 +181,3 @@ _MARKED = f"{VOID} means void, so give the objects the value of their class: 1 f
 def _palettes(entries: Sequence[Entry]) -> list[Palette]:
     found = (read_values(entry.mask)[1] for entry in entries if entry.mask is not None and entry.mask.suffix != ".mat")
     return [palette for palette in found if palette is not None]
-
-
-def _say_what_cannot_be_known(entries: Sequence[Entry]) -> None:
-    """Masks drawn on the stored pixels of a turned photograph show it by their size, unless turning keeps the size."""
-    for entry in entries:
-        if entry.mask is None and not entry.boxes:
-            continue
-        (height, width), orientation = oriented_size(entry.image)
-        if orientation != UPRIGHT and (orientation not in TURNED or height == width):
-            say_once(
-                f"{entry.image.parent}: {entry.image.name} and perhaps others are turned by their EXIF tag in a way"
-                " that keeps their size, so masks and boxes are taken to be drawn on the upright image; if they were"
-                " drawn on the stored pixels, take the tags out of the images"
-            )
-            return
