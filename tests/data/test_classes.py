@@ -100,6 +100,10 @@ def test_a_part_of_voc_is_known_by_its_names(tmp_path):
     root = write_voc(tmp_path, ("2007_000032", "2008_000123"))
     (root / "classes.txt").unlink()
     assert opened(root, "train").class_names == VOC_CLASSES
+    write_image(root / "JPEGImages/holiday.jpg")
+    write_mask(root / "SegmentationClass/holiday.png", corner_mask(1))
+    with pytest.raises(DataError, match=r"has no classes\.txt"):
+        opened(root, "train")
 
 
 @pytest.mark.parametrize("file", ["labels.txt", "obj.names", "labelmap.txt"])

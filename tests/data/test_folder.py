@@ -184,8 +184,19 @@ def test_a_split_in_the_root_is_not_overlooked(tmp_path):
     write_image(tmp_path / "images/a.png")
     write_lines(tmp_path / "labels.csv", "image,classes", "a,cat")
     write_lines(tmp_path / "val.txt", "a")
-    with pytest.raises(DataError, match=r"val\.txt is not read there; move it into .*splits"):
-        opened(tmp_path, "train")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"val\.txt is not read there; move it into .*splits"):
+            opened(tmp_path, "train")
+        write_lines(tmp_path / "splits/test.txt", "a")  # others that are written change nothing
+    write_lines(tmp_path / "splits/train.txt", "a")  # but then train and val are known
+    assert opened(tmp_path, "train").names == ("a",)
+
+
+def test_rows_of_one_image_add_up(tmp_path):
+    write_image(tmp_path / "images/a.png")
+    write_lines(tmp_path / "labels.csv", "image,classes", "a,cat", "a.png,dog owl", "a,cat")
+    write_lines(tmp_path / "splits/all.txt", "a")
+    assert opened(tmp_path, "all")[0].labels.tolist() == [True, True, True]
 
 
 def test_a_folder_knows_what_it_can_teach(tmp_path):

@@ -158,6 +158,13 @@ def test_masks_are_counted_again_only_where_something_has_changed(drawn, monkeyp
         describe_classes(opened(drawn, "all"))
 
 
+@pytest.mark.parametrize(("patience", "said"), [(-1, 1), (1000, 0)])
+def test_a_long_count_is_said_once(drawn, caplog, monkeypatch, patience, said):
+    monkeypatch.setattr("wheretolook.data.dataset.PATIENCE", patience)
+    describe_classes(opened(drawn, "all"))
+    assert caplog.text.count("counting the classes of 4 images, once") == said
+
+
 def test_a_long_list_of_classes_is_cut_short(drawn):
     write_lines(drawn / "classes.txt", *(f"class{index}" for index in range(100)))
     said = describe_classes(opened(drawn, "all"))

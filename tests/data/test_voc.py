@@ -138,6 +138,16 @@ def test_sbd_brings_in_no_image_of_any_other_split(tmp_path):
     assert open_dataset(held_out, "train", training=True).names == ("a", "b", "new")
 
 
+def test_only_a_list_of_the_whole_split_is_a_larger_one(tmp_path):
+    """One that lacks an image of the split may measure something, even an image that is itself held out."""
+    voc, sbd = write_voc(tmp_path / "voc", tuple("abcd")), tmp_path / "sbd"
+    write_sbd(sbd, ("new", "other"))
+    write_lines(voc / "ImageSets/Segmentation/val.txt", "c")
+    write_lines(voc / "ImageSets/Segmentation/most.txt", "a", "b", "new")
+    data = opened(voc, "train", training=True, sbd=str(sbd))
+    assert data.names == ("a", "b", "other")
+
+
 def test_sbd_that_cannot_work_is_refused(tmp_path, monkeypatch):
     voc, sbd = write_voc(tmp_path / "voc"), write_sbd(tmp_path / "sbd", ("new", "other"))
     with pytest.raises(DataError, match="no SBD in"):
