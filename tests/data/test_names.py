@@ -77,6 +77,11 @@ def test_every_path_may_begin_at_home(tmp_path, monkeypatch):
         open_dataset(DataOptions(root="~/voc", sbd="~/sbd"), "train", training=True)
 
 
+def test_a_home_that_nobody_has_is_one_line():
+    with pytest.raises(ConfigError, match="expected a path, got ~nobody_of_that_name/d, and there is no such user"):
+        open_dataset(DataOptions(root="~nobody_of_that_name/d"), "train")
+
+
 def test_an_unknown_layout_names_the_nearest(tmp_path):
     with pytest.raises(
         ConfigError,

@@ -6,6 +6,7 @@ from pathlib import Path
 from wheretolook.data.dataset import ImageDataset, describe_classes
 from wheretolook.data.layouts import LAYOUTS
 from wheretolook.errors import ConfigError, DataError, nearest
+from wheretolook.files import user_path
 from wheretolook.options.data import DataOptions
 
 __all__ = ["ImageDataset", "describe_classes", "open_dataset"]
@@ -54,7 +55,7 @@ def at_home(config: DataOptions) -> DataOptions:
 
 
 def _expanded(path: str) -> str:
-    return str(Path(path).expanduser()) if path.startswith("~") else path
+    return str(user_path(path)) if path.startswith("~") else path  # a split's name stays as it is
 
 
 def _check(config: DataOptions) -> None:
