@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheretolook.cli.main import expanded, main, make_parser, read_recipe
+from wheretolook.cli.main import main, make_parser, read_recipe, spelled
 from wheretolook.options.network import NetworkOptions
 
 SPELLED = NetworkOptions(
@@ -25,10 +25,13 @@ def test_a_network_is_spelled_in_a_recipe(tmp_path):
         ["--network.arguments.depths=[1,1,1,1]", "--network.arguments.drop_rate", "0.5"],
     ],
 )
-def test_a_network_is_spelled_on_the_command_line(arguments):
-    words = ["--network.name", "timm:convnext_atto", *arguments, "--network.layer=stages"]
-    words += ["--network.scores", "classifier", "--network.input_size", "64", "96"]
-    chosen = make_parser().parse_args(expanded(["train-segmenter", *words]))
+@pytest.mark.parametrize("prefix", ["--network.", "--"])
+def test_a_network_is_spelled_on_the_command_line(arguments, prefix):
+    """In full, or with `--network`, `--layer` and `--scores` alone."""
+    name = "--network" if prefix == "--" else "--network.name"
+    words = [name, "timm:convnext_atto", *arguments, f"{prefix}layer=stages"]
+    words += [f"{prefix}scores", "classifier", "--network.input_size", "64", "96"]
+    chosen = make_parser().parse_args(spelled(["train-segmenter", *words]))
     assert make_parser().instantiate(chosen)["train-segmenter"]["network"] == SPELLED
 
 
