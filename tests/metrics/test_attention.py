@@ -126,6 +126,16 @@ def test_the_height_of_a_map_changes_nothing():
     assert figures_of(1e-30 * maps, target, valid) == pytest.approx(figures_of(maps, target, valid), rel=1e-5)
 
 
+@pytest.mark.parametrize("height", [2.0**-40, 2.0**40])
+def test_nor_does_it_for_a_single_pair(height: float):
+    """Powers of two, so that nothing is rounded; the lowest map has its peak far below 1, the highest far above."""
+    maps, target, valid = pairs()
+    assert torch.equal(iou_at(height * maps, target, valid, 0.2), iou_at(maps, target, valid, 0.2))
+    for figure in (energy_inside, iou_curve, pointing_hit):
+        assert torch.equal(figure(height * maps, target, valid), figure(maps, target, valid)), figure
+    assert iou_at(maps, target, valid, 0.2).max() > 0
+
+
 def test_one_threshold_serves_the_whole_data_set():
     """Each map alone is perfect at its own threshold, but no threshold suits both."""
     target = torch.tensor([[[True, True, False, False]], [[True, True, False, False]]])
