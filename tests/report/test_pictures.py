@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from wheretolook.records import VOID
 from wheretolook.report import panels
-from wheretolook.report.panels import CLASSES_NAMED, Comparison, _legend, _sheet
+from wheretolook.report.panels import CLASSES_NAMED, GAP, LINE, MARGIN, Comparison, _legend, _sheet
 from wheretolook.report.style import class_colour
 
 from .seen import NAMES, at, drawn, explanation, panel, text_of, under
@@ -96,6 +96,19 @@ def test_each_map_is_drawn_in_its_own_panel_where_it_looks():
     for pixels, here, there in ((before, (4, 24), (18, 6)), (after, (18, 6), (4, 24))):
         np.testing.assert_allclose(at(pixels, *here), INFERNO[255], atol=0.005)
         np.testing.assert_allclose(at(pixels, *there), ground, atol=0.005)
+
+
+def test_a_row_is_as_high_as_its_picture_and_the_key_shows_the_colours_of_attention():
+    """Inches: header, 2 x 24/32 of picture, its caption, the key and a line of classes. The ramp begins grey."""
+    figure = sheet(pair())
+    assert figure.get_figheight() == pytest.approx(0.75 + 1.5 + LINE + 1.5 * GAP + 0.42 + 0.18)
+    assert figure.get_figwidth() == pytest.approx(2 * MARGIN + 6 * 2 + 5 * GAP)
+    ramp = min((axes.get_position() for axes in figure.axes), key=lambda box: box.y0)
+    pixels = drawn(figure)
+    row = pixels[round((1 - (ramp.y0 + ramp.y1) / 2) * len(pixels))] / 255
+    left, right = round(ramp.x0 * len(row)), round(ramp.x1 * len(row))
+    np.testing.assert_allclose(row[left + 1], 0.5, atol=0.02)
+    np.testing.assert_allclose(row[right - 2], INFERNO[255], atol=0.05)
 
 
 def test_the_image_keeps_its_colours_and_masks_have_those_of_their_classes():

@@ -144,6 +144,15 @@ def test_the_class_table_is_of_the_first_figure_that_anyone_measured() -> None:
     assert class_table([{"weights": "A"}], ["a"]) is None
 
 
+def test_the_headings_of_all_figures() -> None:
+    (heading, *_) = results_markdown([{"weights": "A", **dict.fromkeys(FIGURES, 0.5)}]).splitlines()
+    assert heading == (
+        "| Weights | Accuracy | Accuracy Class | Mean IU | FWAVACC | Image accuracy | Worst class | Worst group | mAP "
+        "| F1 | Energy pointing | over chance | Attention IoU | at 20 % | Ceiling | Pointing game | Empty maps "
+        "| Images | with masks | Pairs |"
+    )
+
+
 def test_every_figure_is_printed_in_its_own_unit() -> None:
     """Four decimals for the four figures of segmentation, as the literature has them, two for other shares."""
     counts, ratios = ("images", "masks", "pairs"), ("energy_pointing_over_chance",)
