@@ -13,7 +13,6 @@ from wheretolook.evaluation.evaluate import Figures
 from wheretolook.files import require_writable, user_path, write_json, write_text
 from wheretolook.losses.objective import for_network
 from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
-from wheretolook.options.network import NetworkOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.report.curves import summary_picture
 from wheretolook.report.seeds import mean_rows, seed_markdown, seed_tables
@@ -76,7 +75,7 @@ def train_rows(recipe: Recipe, out: Path) -> dict[str, Path]:
         str(out / "guided"),
         resume=True,
         data=recipe.data,
-        network=recipe.network if start == _given(recipe) else NetworkOptions(),
+        network=recipe.network,
         objective=recipe.guided,
         training=recipe.guidance,
         hardware=recipe.hardware,
@@ -112,7 +111,7 @@ def stages_before_guidance(recipe: Recipe, out: Path) -> Path | None:
         first = TrainSegmenter(
             weights, str(out / "segmenter"), True, recipe.data, network, recipe.segmenter, recipe.hardware
         )
-        weights, network = str(train_segmenter(first)), NetworkOptions()
+        weights = str(train_segmenter(first))
     if recipe.classifier is None:
         return _given(replace(recipe, weights=weights))
     return train_classifier(
@@ -146,7 +145,9 @@ def report(recipe: Recipe, networks: list[dict[str, Path]], out: Path) -> list[F
     dataset = open_dataset(test, test.split)
     rows: list[Figures] = []
     for number, runs in enumerate(networks):
-        options = Evaluate([str(path) for path in runs.values()], list(runs), str(folder), accelerator, test)
+        options = Evaluate(
+            [str(path) for path in runs.values()], list(runs), str(folder), accelerator, test, recipe.network
+        )
         found = measure(options, dataset, say_classes=number == 0)
         rows += [{**row, "seed": number} for row in found]
     means = mean_rows(rows)
@@ -158,7 +159,13 @@ def report(recipe: Recipe, networks: list[dict[str, Path]], out: Path) -> list[F
     summary_picture(means, folder / "summary.png")
     first = list(networks[0].values())
     pictures = Visualize(
-        str(first[0]), str(first[-1]), str(folder), count=recipe.pictures, accelerator=accelerator, data=test
+        str(first[0]),
+        str(first[-1]),
+        str(folder),
+        count=recipe.pictures,
+        accelerator=accelerator,
+        data=test,
+        network=recipe.network,
     )
     sheet = visualize(pictures)
     console.print(f"open {sheet} (pictures), {folder / 'summary.png'}, and {out}/*/curves.png")

@@ -20,7 +20,7 @@ class NetworkOptions:
         widths: of an FCN, channels of the five blocks of the trunk; VGG16 has 64 128 256 512 512.
         segmenter_width: of an FCN, channels of fc6 and fc7; the original has 4096.
         classifier_widths: widths of the added classifier's two fully connected layers; none for 4096 4096 in an FCN, as
-            the predecessor has, and 1024 1024 elsewhere.
+            the Chainer implementation of GAIN has, and 1024 1024 elsewhere.
         padding: of an FCN; caffe pads the image by 100 and crops as the original does; same pads each layer (one trunk
             pass); none for what the weights are made for, and same where nothing is known.
         dropout: of an FCN, share of activations dropped in fc6, fc7 and the classifier while they train.
