@@ -45,6 +45,31 @@ def torchvision_segmenter(name: str) -> Callable[[], nn.Module]:
     return make
 
 
+def vgg() -> nn.Module:
+    """Torchvision's, but for a narrow classifier: its own has 120 million weights."""
+    from torchvision.models import vgg11
+
+    network = vgg11(weights=None, init_weights=False)
+    network.classifier = nn.Sequential(nn.Linear(512 * 7 * 7, 16), nn.ReLU(True), nn.Dropout(), nn.Linear(16, CLASSES))
+    return network
+
+
+def convnext() -> nn.Module:
+    """Torchvision's, narrow."""
+    from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+
+    widths = (16, 24, 32, 48)
+    blocks = [CNBlockConfig(one, other, 1) for one, other in zip(widths, (*widths[1:], None), strict=True)]
+    return ConvNeXt(blocks, layer_scale=1.0, num_classes=CLASSES)
+
+
+def swin() -> nn.Module:
+    """Torchvision's, narrow."""
+    from torchvision.models import SwinTransformer
+
+    return SwinTransformer([4, 4], 16, [1, 1, 1, 1], [1, 2, 4, 8], [7, 7], num_classes=CLASSES)
+
+
 def vision_transformer() -> nn.Module:
     """Torchvision's, small; its head starts at zero, so it is drawn as training would have moved it."""
     from torchvision.models import VisionTransformer
@@ -123,11 +148,11 @@ small_vit = {"img_size": 64, "patch_size": 16, "embed_dim": 24, "depth": 2, "num
 
 ZOO: dict[str, Entry] = {
     "resnet18": Entry(torchvision("resnet18"), "layer4"),
-    "vgg11": Entry(torchvision("vgg11"), "features"),
-    "convnext_tiny": Entry(torchvision("convnext_tiny"), "features"),
+    "vgg11": Entry(vgg, "features"),
+    "convnext_tiny": Entry(convnext, "features"),
     "mobilenet_v3_small": Entry(torchvision("mobilenet_v3_small"), "features"),
     "densenet121": Entry(torchvision("densenet121"), "features"),
-    "swin_t": Entry(torchvision("swin_t"), "norm", layout="channels_last"),
+    "swin_t": Entry(swin, "norm", layout="channels_last"),
     "vit_b_16": Entry(vision_transformer, "encoder.layers.encoder_layer_1.ln_1", prefix=1, layout="tokens"),
     "fcn_resnet50": Entry(torchvision_segmenter("fcn_resnet50"), "backbone", segments=True),
     "deeplabv3_mobilenet_v3_large": Entry(
@@ -144,7 +169,9 @@ ZOO: dict[str, Entry] = {
         timm("eva02_tiny_patch14_224", **{**small_vit, "patch_size": 16}), "blocks.1", prefix=1, layout="tokens"
     ),
     "swin_tiny": Entry(
-        timm("swin_tiny_patch4_window7_224", img_size=64, depths=(1, 1, 1, 1)), "norm", layout="channels_last"
+        timm("swin_tiny_patch4_window7_224", img_size=64, embed_dim=24, depths=(1, 1, 1, 1)),
+        "norm",
+        layout="channels_last",
     ),
     "dinov2_registers": Entry(
         timm("vit_small_patch14_reg4_dinov2", **small_vit), "blocks.1.norm1", prefix=5, layout="tokens"

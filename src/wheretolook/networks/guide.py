@@ -226,7 +226,7 @@ def guide(
     own = uncompiled(module)
     with as_written(module):
         run = dry_run(own, trial_images(own, input_size, images), None if names is None else len(names))
-    names = _names(run.shapes, names, background, scores)
+    names = _names(run, names, background, scores)
     origin = _source(run.shapes, scores)
     found = find_layer(run) if layer is None else named_layer(run, own, layer)
     classifier = None
@@ -249,18 +249,20 @@ def guide(
     )
 
 
-def _names(shapes: ScoreShapes, names: tuple[str, ...] | None, background: bool, scores: str) -> tuple[str, ...]:
+def _names(run: DryRun, names: tuple[str, ...] | None, background: bool, scores: str) -> tuple[str, ...]:
+    shapes, given = run.shapes, run.calls[-1].output
+    got = "none" if given is None else f"({', '.join(map(str, given.shape))})"
     if names is not None:
         if not (shapes.logits or shapes.masks or scores == "classifier"):
             raise ConfigError(
                 f"expected scores of the {len(names)} classes named, or masks of them and background, but the module "
-                "gives none; name all its classes, or add a classifier with scores='classifier'"
+                f"gives {got}; name all its classes, or add a classifier with scores='classifier'"
             )
         return names
     count = shapes.logits or (shapes.masks - 1 if background and shapes.masks > 1 else shapes.masks)
     if not count:
         raise ConfigError(
-            "expected scores of classes (B, C) or of pixels (B, S, h, w), but the module gives neither; "
+            f"expected scores of classes (B, C) or of pixels (B, S, h, w), but the module gives {got}; "
             "add a classifier with scores='classifier' and class_names"
         )
     return tuple(f"class {index}" for index in range(count))
