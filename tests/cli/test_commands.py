@@ -26,7 +26,9 @@ from ..data.folders_on_disk import write_lines, write_voc
 from ..training.made import changed
 
 ROWS = ["Original", "Control", "Control + classification", "Guided"]
-GUIDED = changed(ObjectiveOptions(), {"squared.weight": 1.0})
+GUIDED = changed(
+    ObjectiveOptions(), {"squared.weight": 1.0, "segmentation.weight": 1.5}
+)  # the latter where it segments
 
 
 @pytest.fixture(autouse=True)
