@@ -185,7 +185,8 @@ def test_the_summary_has_each_rows_numbers_under_its_name_in_its_colour(figure_o
         ]
         assert [line[0] for line in found if len(line[0]) == 2] == [pytest.approx([0, value]) for value in values]
     assert columns == sorted(columns)
-    assert axes.get_xlim() == (0, 100) and [text.get_text() for text in axes.get_xticklabels()][-1] == "100 %"
+    assert axes.get_xlim() == (0, 100) and list(axes.get_xticks()) == [0, 25, 50, 75, 100]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "25", "50", "75", "100 %"]
 
 
 def test_the_summary_leaves_out_what_nobody_measured_and_dashes_what_one_did_not(figure_of):
