@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wheretolook.cells import standard_cells
+from wheretolook.networks.drift import energy_centre, in_steps
 from wheretolook.networks.modes import untouched
 from wheretolook.records import Cells, side_lengths
 
@@ -36,6 +37,8 @@ RESIZINGS = {
     aten._adaptive_avg_pool2d,
     aten.adaptive_max_pool2d,
 }
+PROBE = 12  # strides of the sides of the images that a drift is looked for in
+LEAST = 320  # pixels of those sides: a network of small stride may be dilated and see as far
 DRAWS = 3  # images of noise, each with weights of its own, that an inner cell's gradient is taken for
 SNAPPING = 0.05  # of a stride: how far from what is measured a likely stride or an even division may lie
 TOLERANCE = 0.25  # of a stride: how far from what is measured an answer may lie
@@ -62,6 +65,7 @@ class CellFinder:
         self.module, self.layer, self.to_grid = module, layer, to_grid
         self._found: dict[tuple[Grid, Grid], Cells] = {}
         self._at_any_size: Cells | None = None
+        self._drift: tuple[float, float] | None = None
 
     def __call__(self, images: Float[Tensor, "batch channels height width"], grid: Grid) -> Cells:
         """Where the cells lie in images of that size.
@@ -82,9 +86,12 @@ class CellFinder:
         known = trace.places.get(grid, [])
         if len(known) != 1:
             return self._measured(images, grid, trace)
+        place = known[0]
+        if not all(offset == (stride - 1) / 2 for stride, offset in zip(*place, strict=True)):
+            place = self._drifted(place, images)
         if not trace.by_size:
-            self._at_any_size = known[0]
-        return known[0]
+            self._at_any_size = place
+        return place
 
     def _watched(self, images: Tensor) -> "_Trace":
         trace = _Trace(side_lengths(images))
@@ -95,6 +102,32 @@ class CellFinder:
             except NotImplementedError:  # an operator that cannot be watched (flex attention): measure
                 return _Trace(side_lengths(images))
         return trace
+
+    def _drifted(self, place: Cells, images: Tensor) -> Cells:
+        """Where training has moved the cells to; those that divide the image evenly have no need to move."""
+        if self._drift is None:
+            try:
+                self._drift = self._learned(place, images)
+            except (RuntimeError, TypeError, ValueError, AssertionError):  # no images of that size, no double precision
+                self._drift = 0.0, 0.0
+        down, across = (offset + moved for offset, moved in zip(place.offset, self._drift, strict=True))
+        return place._replace(offset=(down, across))
+
+    def _learned(self, place: Cells, images: Tensor) -> tuple[float, float]:
+        height, width = (max(round(PROBE * stride), LEAST) for stride in place.stride)
+        probe = images.new_zeros(1, images.shape[1], height, width)
+        with unchanged(self.module):
+            seen = energy_centre(self.module, self._features_of, probe)
+        places = self._watched(probe).places
+        known = [own for answers in places.values() for own in answers if own.stride == place.stride]
+        if seen is None or not known:
+            return 0.0, 0.0
+        cell, centre = seen
+        down, across = (
+            in_steps(centre[axis] - known[-1].offset[axis] - cell[axis] * stride, stride)
+            for axis, stride in enumerate(place.stride)
+        )
+        return down, across
 
     def _measured(self, images: Tensor, grid: Grid, trace: "_Trace") -> Cells:
         size = side_lengths(images)
@@ -131,10 +164,13 @@ class CellFinder:
         return energies if all(energy.any() for energy in energies) else None
 
     def _features(self, images: Tensor) -> Tensor:
+        return self._features_of(self.module, images)
+
+    def _features_of(self, run: Callable[[Tensor], object], images: Tensor) -> Tensor:
         grids: list[Tensor] = []
         size = side_lengths(images)
         with torch.enable_grad(), _at_layer(self.layer, lambda output: grids.append(self.to_grid(output, size))):
-            self.module(images)
+            run(images)
         return grids[0]
 
 
