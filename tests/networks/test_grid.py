@@ -267,6 +267,9 @@ def test_fcn8s_cells_are_those_that_are_found():
 # --- once, and leaving no trace ------------------------------------------------------------------------------------
 
 
+DRIFT = 2  # runs that look for what training has moved, once for all sizes
+
+
 class Counted(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -283,7 +286,7 @@ def test_plain_layers_are_looked_at_once_for_all_sizes():
     assert {find(torch.zeros(1, 3, n, n + 9), (-(-n // 2), -(-(n + 9) // 2))) for n in (8, 9, 33, 8)} == {
         Cells((2.0, 2.0), (0.0, 0.0))
     }
-    assert module.runs == 1
+    assert module.runs == 1 + DRIFT
 
 
 def test_what_depends_on_the_size_is_looked_at_once_a_size():
@@ -292,7 +295,7 @@ def test_what_depends_on_the_size_is_looked_at_once_a_size():
     module = Counted(Conv2dSame(3, 2, 3, 2))
     find = finder(module, module.layer)
     offsets = [find(torch.zeros(1, 3, n, n), (-(-n // 2), -(-n // 2))).offset[0] for n in (8, 9, 8, 9)]
-    assert offsets == [1, 0, 1, 0] and module.runs == 2
+    assert offsets == [1, 0, 1, 0] and module.runs == 2 + DRIFT
 
 
 @pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
