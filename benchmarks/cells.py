@@ -5,9 +5,9 @@
 Real architectures with positive weights look at images that are dark but for one soft spot, at five places of each
 size. Each library makes the Grad-CAM map of the same layer and stretches it to the image in its own way; the figure is
 the distance in pixels from the map's centre of mass to the spot's, along the worse side of the image, the worst of the
-places. An error of 16 is half a cell of most of these networks.
-Trained weights are another matter: strided kernels learn to look aside, and even stretching is then off by less. Where a library has no way to say how tokens are a
-grid there is no figure.
+places. An error of 16 is half a cell of most of these networks. Trained weights are another matter: strided kernels
+learn to look aside, and even stretching is then off by less. Where a library has no way to say how tokens are a grid
+there is no figure.
 """
 
 import itertools
