@@ -1,9 +1,11 @@
 """How far a trained network's cells have drifted from where its strides and paddings put them.
 
-A convolution of 3x3 with stride 2 is centred on a pixel, so its cells lie unevenly in an image of even sides. Trained
-on images and their mirror images, it learns to look half a pixel aside, and over five of them the cells drift by up to
-half a cell: those of MobileNetV2 with its weights of ImageNet by 10 to 14 pixels of 32, as pasted crops and mirrored
-photographs show. Maps stretched by strides and paddings alone would be further off than evenly stretched ones.
+A convolution of 3x3 with stride 2 is centred on a pixel, so its cells lie unevenly in an image of even sides, by up to
+half a cell after five of them. Trained networks were seen to look aside by as much, back to where an even division puts
+their cells: a MobileNetV2 by 10 to 14 pixels of 32, as pasted crops and mirrored photographs show, and an
+EfficientNet-Lite0. By strides and paddings alone their maps would be further off than by an even division.
+(Mirrored training images would explain it: a network that answers alike to an image and its mirror image has its cells
+mirrored too.) The constants below were chosen on these two networks and on untrained ones.
 
 Seen is where the energy of an inner cell's input gradient lies when signs are random: every weight is squared, every
 bias zero, so that the energies add up. It is one forward and one backward, without chance.

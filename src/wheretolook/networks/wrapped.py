@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+import torch
 from torch import nn
 
 from wheretolook.errors import ConfigError, WeightsError
@@ -12,6 +13,7 @@ from wheretolook.networks.fitting import fill_module, fitting, listed, require_n
 from wheretolook.networks.guide import GuidedModule, guide
 from wheretolook.networks.libraries import LIBRARIES, make_module
 from wheretolook.networks.made import Made, Wanted
+from wheretolook.networks.modes import evaluation_mode
 from wheretolook.networks.weights import Weights, broken_description, preprocessing_of
 from wheretolook.options.network import NetworkOptions
 from wheretolook.records import Preprocessing
@@ -46,14 +48,24 @@ def build_guided(
     _require_no_fcn_options(options)
     description = weights.description if weights is not None else {}
     if weights is None or not description:
-        return _of_options(options, class_names, weights, make, preprocessing, seed)
+        return _with_cells(_of_options(options, class_names, weights, make, preprocessing, seed))
     _require_same(weights, options, make)
     if not _makes_sense(description):
         raise broken_description(weights.path)
     try:
-        return _of_description(options, class_names, weights, make, preprocessing, seed)
+        return _with_cells(_of_description(options, class_names, weights, make, preprocessing, seed))
     except ConfigError as error:
         raise WeightsError(f"{weights.path}: {error}") from error
+
+
+def _with_cells(network: GuidedModule) -> GuidedModule:
+    """The network, once it knows where its cells lie with these weights.
+
+    A run that resumes builds its network from the weights that it was begun with, and so has the same cells.
+    """
+    with evaluation_mode(network), torch.no_grad():
+        network(torch.zeros(1, 3, *network.input_size), segment=False)
+    return network
 
 
 def _of_options(
