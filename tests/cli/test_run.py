@@ -86,6 +86,7 @@ def test_another_seed_is_added_to_those_that_are_there(seeds: Path, capsys: pyte
     assert {path: path.stat().st_mtime_ns for path in before} == before
     table = (seeds / "runs/report/metrics.md").read_text()
     assert "±" not in table and "| Original | 1 |" in table
+    assert main(["run", "--config", str(seeds / "recipe.yaml")]) == 0  # the report of both again, for other tests
 
 
 def test_a_number_of_seeds_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]):

@@ -202,7 +202,8 @@ def test_every_plane_moves_with_the_image(scale):
 def test_a_class_leaves_with_its_last_pixel_and_a_label_without_annotation_stays():
     lost = 0
     for index in range(60):
-        out = augment(overlapping(), DataOptions(crop=(6, 6), scale=(1.0, 1.0)), 0, 0, index)
+        several = overlapping()._replace(exclusive=False)
+        out = augment(several, DataOptions(crop=(6, 6), scale=(1.0, 1.0)), 0, 0, index)
         assert out.labels[2]
         for place, class_index in enumerate(out.labels.nonzero().flatten().tolist()):
             assert class_index == 2 or (out.targets[place] == 1).any()
@@ -251,3 +252,18 @@ def test_a_run_of_several_epochs_repeats_no_picture():
     other = list(ImageData(config, steps=6, seed=4).train_dataloader())
     assert all(torch.equal(a.images, b.images) for a, b in zip(batches, again, strict=True))
     assert not any(torch.equal(a.images, b.images) for a, b in zip(batches, other, strict=True))
+
+
+def test_an_image_of_exactly_one_class_keeps_it_though_the_crop_cuts_the_object_off():
+    mask = torch.zeros(30, 40, dtype=torch.long)
+    mask[:3, :3] = 3
+    labels = mask_labels(mask, 5)
+    sample = Sample(torch.rand(3, 30, 40), mask, labels, mask_planes(mask, labels), True, "small", exclusive=True)
+    lost = 0
+    for index in range(20):
+        out = augment(sample, replace(CONFIG, crop=(6, 6)), 0, 0, index)
+        assert torch.equal(out.labels, labels) and out.targets.shape == (1, 6, 6)
+        lost += not (out.targets == 1).any()
+        several = augment(sample._replace(exclusive=False), replace(CONFIG, crop=(6, 6)), 0, 0, index)
+        assert several.labels.any() == (several.targets == 1).any()
+    assert lost > 10

@@ -327,3 +327,13 @@ def test_mining_gradients_travel_at_the_trainers_scale():
     for plugin, scale in ((SimpleNamespace(scaler=scaler), 1024.0), (SimpleNamespace(scaler=None), 1.0)):
         stage._trainer = SimpleNamespace(precision_plugin=plugin)
         assert stage.loss_scale() == scale
+
+
+@pytest.mark.parametrize("loss", ["mining", "squared", "energy"])
+def test_a_batch_without_any_class_leaves_a_loss_of_zero_that_can_be_differentiated(loss: str):
+    stage = stage_with({**weighing(**{loss: 1.0}), "freeze_classifier": False, "channel_weights": "second_order"})
+    total, _ = stage.terms(collate([sample("bare", ()), sample("empty", ())]))
+    total.backward()
+    assert total == 0
+    reached = [weight for part in ("trunk", "classifier") for weight in stage.network.part(part)[0].parameters()]
+    assert all(weight.grad is not None and not weight.grad.any() for weight in reached)

@@ -30,7 +30,7 @@ def test_two_processes_learn_what_one_does(together: dict[str, dict[str, torch.T
     assert together[name].keys() == alone.keys()
     largest = max(float(gradient.abs().max()) for gradient in alone.values())
     for key, gradient in alone.items():
-        torch.testing.assert_close(together[name][key], gradient, rtol=1e-3, atol=1e-5 * largest)
+        torch.testing.assert_close(together[name][key], gradient, rtol=1e-3, atol=1e-4 * largest)
 
 
 @pytest.mark.parametrize("name", [name for name in ZOO if ZOO[name].size == (SIDE, SIDE)])

@@ -86,7 +86,9 @@ def pair_maps(
     Images with fewer classes than the busiest are filled up with class 0 and the filling is dropped.
     """
     if not len(pairs):
-        return output.features.new_zeros(0, *output.features.shape[2:])
+        none = output.features[:0, 0]
+        # in the graph all the same: a batch without any class must not stop the training of others
+        return none + 0 * output.class_scores.sum() if differentiable else none.detach()
     images, classes = pairs.unbind(dim=1)
     rank = (images[:, None] == images).tril(-1).sum(dim=1)  # how many pairs of the same image came before
     table = classes.new_zeros(len(output.features), int(rank.max()) + 1)

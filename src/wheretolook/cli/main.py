@@ -85,7 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = COMMANDS[parsed.command]
         options: object = _options(command.options, parser, parsed)
         logging.basicConfig(format="%(message)s")
-        logging.getLogger("wheretolook").setLevel(logging.INFO)  # which attention layer was found, among others
         module, _, function = command.function.partition(".")
         getattr(import_module(f"wheretolook.cli.{module}"), function)(options)  # only now, since it imports torch
     except (WhereToLookError, ArgumentError) as error:

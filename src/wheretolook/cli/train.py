@@ -11,6 +11,7 @@ from wheretolook.errors import ConfigError
 from wheretolook.files import user_path
 from wheretolook.networks.build import classifying, network_for, new_network
 from wheretolook.networks.files import read_weights
+from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.weights import Weights
 from wheretolook.options.commands import TrainClassifier, TrainGain, TrainSegmenter
 from wheretolook.options.data import DataOptions
@@ -80,6 +81,8 @@ def _train(stage: Stage, data: ImageData, options: Training, start: Weights | No
     _require_data(stage, data)
     if is_main_process():
         console.print(described(options.data, data))
+        if isinstance(stage.network, GuidedModule):
+            console.print(f"attention is read from layer '{stage.network.layer}'")
     curves, record = out / "curves.png", {"options": asdict(options)}
     skipped = is_finished(out) and options.resume
     with nullcontext() if skipped else locked(out):

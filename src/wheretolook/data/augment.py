@@ -57,7 +57,8 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
     if config.flip and random.random() < 0.5:
         image, planes = (kornia.geometry.transform.hflip(plane) for plane in (image, planes))
     targets = planes[1:].to(torch.uint8)
-    kept = ~(_looks_somewhere(sample.targets) & ~_looks_somewhere(targets))
+    # an image of exactly one class keeps it, though its object is cut off: what else would it be taught to be?
+    kept = ~(_looks_somewhere(sample.targets) & ~_looks_somewhere(targets)) | sample.exclusive
     labels = sample.labels.clone()
     labels[sample.labels] = kept
     return sample._replace(image=image, mask=planes[0], labels=labels, targets=targets[kept])

@@ -1,12 +1,12 @@
 """Images on disk with what is known about them: masks, boxes, labels, a group. All layouts serve theirs by this."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wheretolook.data.boxes import Box, paint_boxes, scaled
@@ -106,17 +106,22 @@ class StoredImages(ImageDataset):
         image = read_image(entry.image, self.resize)
         mask = None if entry.mask is None else index_mask(self._values(entry, entry.mask)[0], self.resize)
         if mask is not None and (mask != VOID).any():  # an all-void mask says nothing
-            labels = mask_labels(mask, len(self.class_names))
+            # at full size where one class is all that there is: a small object may have no pixel left
+            shown = self.classes_in(index) if self.one_class else None
+            labels = mask_labels(mask, len(self.class_names)) if shown is None else self._labels(shown)
             known = Sample(image, mask, labels, mask_planes(mask, labels), True, entry.name)
         else:
             known = self._boxed(entry, image)
         return known._replace(group=self._group(entry), exclusive=self.one_class)
 
+    def _labels(self, indices: Collection[int]) -> Bool[Tensor, " classes"]:
+        return torch.tensor([index in indices for index in range(len(self.class_names))])
+
     def _boxed(self, entry: Entry, image: Float[Tensor, "3 height width"]) -> Sample:
         """An image of which only labels and boxes are known, if any."""
         full_size, size = image_size(entry.image), side_lengths(image)
         boxes = [scaled(box, full_size, size) for box in entry.boxes]
-        labels = torch.tensor([index in entry.class_indices for index in range(len(self.class_names))])
+        labels = self._labels(entry.class_indices)
         painted = paint_boxes(boxes, size) if boxes else np.full(size, VOID, np.uint8)
         mask = torch.from_numpy(painted.astype(np.int64))
         return Sample(image, mask, labels, box_planes(boxes, labels, size), False, entry.name)

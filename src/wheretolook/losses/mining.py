@@ -139,7 +139,9 @@ class _SumInChunks(torch.autograd.Function):
             if value.requires_grad:
                 value.backward(torch.full_like(value, scale), inputs=[leaf, *stand_ins.values()])
         ctx.scale = scale
-        ctx.gradients = [leaf.grad, *(stand_in.grad for stand_in in stand_ins.values())]
+        # without any part the graph goes on all the same, so that no process waits for a gradient that never comes
+        of_masks = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        ctx.gradients = [of_masks, *(stand_in.grad for stand_in in stand_ins.values())]
         return total
 
     @staticmethod

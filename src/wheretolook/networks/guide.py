@@ -1,7 +1,8 @@
 """Make a guided network of any torch module, which stays the user's own."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wheretolook.errors import ConfigError
+from wheretolook.errors import ConfigError, ImageSizeError, WhereToLookError
 from wheretolook.networks.forms import Size
 from wheretolook.networks.grid import CellFinder
 from wheretolook.networks.heads import PooledClassifier, classify, pooled_scores
@@ -101,9 +102,16 @@ class GuidedModule(GuidedNetwork):
         }
 
     def reset_classifier(self, seed: int) -> None:
-        """Start the added classifier afresh; a module's own is left as it is."""
-        if self.classifier is not None:
-            self.classifier.reset_parameters(seed)
+        """Start the added classifier afresh.
+
+        Raises:
+            ConfigError: the class scores are the module's own.
+        """
+        if self.classifier is None:
+            raise ConfigError(
+                "expected an added classifier to start afresh, got class scores of the network itself; leave fresh out"
+            )
+        self.classifier.reset_parameters(seed)
 
     def forward(self, images: Float[Tensor, "batch channels height width"], *, segment: bool = True) -> GuidedOutput:
         """Class scores and features, and the mask scores of a segmenter unless `segment` is False.
@@ -116,15 +124,17 @@ class GuidedModule(GuidedNetwork):
                 the layer.
 
         Raises:
+            ImageSizeError: the module refuses images of that size.
             ConfigError: the layer does not run, or runs more than once, or nothing leads from it to the scores.
         """
         size = side_lengths(images)
         with gradients_as_they_are() as wanted, torch.set_grad_enabled(wanted or self.detached):
             images = images.clone() if images.is_inference() else images
             whole = segment or self.classifier is None
-            reading, result = read_layer(
-                self.module, self.layer, self.form, images, leaf=self.classifier is None, whole=whole
-            )
+            with self._sizes_that_it_takes(size):
+                reading, result = read_layer(
+                    self.module, self.layer, self.form, images, leaf=self.classifier is None, whole=whole
+                )
             own = self.shapes.find(result, len(images))
             output = self._scored(reading, own)
             masks = self._with_background(own.masks) if segment and own.masks is not None else None
@@ -152,6 +162,22 @@ class GuidedModule(GuidedNetwork):
         if not scores.requires_grad:
             raise ConfigError(f"no gradient leads from the class scores to layer '{self.layer}'; name another layer")
         return GuidedOutput(_exact(scores), reading.features, None, reading.differentiable)
+
+    @contextmanager
+    def _sizes_that_it_takes(self, size: Size) -> Iterator[None]:
+        """What the module says of another size than it was tried with, in one line."""
+        try:
+            yield
+        except (WhereToLookError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, ValueError, AssertionError) as error:
+            if size == self.input_size:
+                raise
+            why = " ".join(str(error).split())[:200]
+            raise ImageSizeError(
+                f"the network takes images of {self.input_size[1]}x{self.input_size[0]}, but not of "
+                f"{size[1]}x{size[0]} ({why}); give a data.resize and data.crop that it takes"
+            ) from error
 
     def _with_background(self, masks: Tensor) -> Tensor:
         masks = _exact(masks)

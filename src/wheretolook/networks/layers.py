@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from wheretolook.errors import ConfigError, nearest
+from wheretolook.errors import ConfigError, WhereToLookError, nearest
 from wheretolook.networks.forms import GridForm, Size, form_of
 from wheretolook.networks.modes import untouched
 from wheretolook.networks.outputs import ScoreShapes, score_shapes, tensors_in
@@ -102,7 +102,9 @@ def dry_run(module: nn.Module, images: Float[Tensor, "batch channels height widt
             for name, child in module.named_modules():
                 handles.append(child.register_forward_hook(_teller(name, ended)))
             result = module(images)
-        except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+        except WhereToLookError:
+            raise
+        except Exception as error:  # of the user's own code
             why = " ".join(str(error).split())[:300] or type(error).__name__
             raise ConfigError(
                 f"the network failed on a dry run with images of {size[1]}x{size[0]}: {why}; give the `input_size` "

@@ -14,6 +14,7 @@ from wheretolook.networks.guide import GuidedModule, guide
 from wheretolook.networks.libraries import LIBRARIES, make_module
 from wheretolook.networks.made import Made, Wanted
 from wheretolook.networks.modes import evaluation_mode
+from wheretolook.networks.trial import trial_images
 from wheretolook.networks.weights import Weights, broken_description, preprocessing_of
 from wheretolook.options.network import NetworkOptions
 from wheretolook.records import Preprocessing
@@ -64,7 +65,7 @@ def _with_cells(network: GuidedModule) -> GuidedModule:
     A run that resumes builds its network from the weights that it was begun with, and so has the same cells.
     """
     with evaluation_mode(network), torch.no_grad():
-        network(torch.zeros(1, 3, *network.input_size), segment=False)
+        network(trial_images(network.module, network.input_size, None)[:1], segment=False)
     return network
 
 

@@ -60,7 +60,7 @@ class TrainClassifier:
         weights: the trained network: a run folder, safetensors, npz or PyTorch state dict; none for the network that
             the network's options make, with the weights that they give it.
         out: the run's folder.
-        fresh: start the classifier from the seed even where the weights have one.
+        fresh: start an FCN's or an added classifier from the seed even where the weights have one.
         resume: go on with the unfinished run in that folder.
         data: the images.
         network: which network the weights are of, where they do not say.

@@ -19,7 +19,7 @@ class TrainingOptions:
         schedule: constant; one_cycle warms up and anneals to zero; poly falls as (1 - step / steps) ** 0.9.
         accumulate: batches whose gradients make one step.
         clip: largest norm of the gradient; none for no limit.
-        validate_every: steps between two validations (and checkpoints); none for ten a stage.
+        validate_every: steps between two validations (and checkpoints); none for about ten a stage.
         seed: of the fresh weights, the order of images, their augmentation and dropout.
     """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -153,6 +154,10 @@ def _own_errors() -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
         raise TrainingError(f"training stopped: {what}{reason(error)}") from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "the memory of the device is full; give a smaller data.batch_size, data.crop or objective.mining.chunk"
+        ) from error
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise TrainingError("another process of this run stopped; its line stands above") from error

@@ -76,8 +76,12 @@ class Stage(L.LightningModule):
             raise ConfigError(
                 "expected a network with a segmenter, for the segmentation loss, got one without; weigh 0"
             )
-        if not any(parameter.numel() for module in self.trained_modules() for parameter in module.parameters()):
-            raise ConfigError(f"expected parameters to train in {' and '.join(sorted(trains))}, got none")
+        trained = (weight for module in self.trained_modules() for weight in module.parameters())
+        if not any(weight.requires_grad and weight.numel() for weight in trained):
+            raise ConfigError(
+                f"expected weights to train in {' and '.join(sorted(trains))}, got none or frozen ones; "
+                "--scores classifier adds a classifier to train, and a recipe's --classifier none leaves its stage out"
+            )
         self.evaluator = Evaluator(len(network.class_names))
         self.collapse = CollapseWatch()
         self.seen: tuple[str, ...] = ()  # the images of the step under way
