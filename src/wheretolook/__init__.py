@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wheretolook.losses.mining import masked_images, mining_loss, soft_mask
     from wheretolook.losses.reduce import average_images, average_pairs, present_pairs
     from wheretolook.losses.segmentation import segmentation_loss
+    from wheretolook.losses.softmax_energy import softmax_energy_loss
     from wheretolook.losses.squared import external_loss
     from wheretolook.networks.fcn.network import FCN8s, FCN16s, FCN32s
     from wheretolook.networks.files import load_network, save_network
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         MiningOptions,
         ObjectiveOptions,
         SegmentationOptions,
+        SoftmaxEnergyOptions,
         SquaredOptions,
     )
     from wheretolook.options.training import TrainingOptions
@@ -73,6 +75,7 @@ __all__ = [
     "Sample",
     "ScenesOptions",
     "SegmentationOptions",
+    "SoftmaxEnergyOptions",
     "SquaredOptions",
     "Stage",
     "TrainingOptions",
@@ -99,6 +102,7 @@ __all__ = [
     "second_order_attention",
     "segmentation_loss",
     "soft_mask",
+    "softmax_energy_loss",
     "upsampled",
 ]
 
@@ -129,6 +133,7 @@ _HOMES = {
         "present_pairs",
     ),
     "losses.segmentation": ("segmentation_loss",),
+    "losses.softmax_energy": ("softmax_energy_loss",),
     "losses.squared": ("external_loss",),
     "networks.fcn.network": (
         "FCN16s",

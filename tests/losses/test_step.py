@@ -1,6 +1,7 @@
 """What the losses take from a step: the right field, the right cells, the right images; by references of their own."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_maps_and_annotations_meet_where_the_cells_lie(loss: str, resolution: st
 @pytest.mark.parametrize(("exclusive", "says"), [(True, "softmax"), (False, "sigmoids")])
 def test_the_classification_of_a_batch_is_of_its_kind(exclusive: bool, says: str):
     step = made_step(one_class=True)
-    step = Step(**{**vars(step), "batch": step.batch._replace(exclusive=exclusive)})
+    step = replace(step, batch=step.batch._replace(exclusive=exclusive))
     total = 0.0
     for scores, label in zip(step.output.class_scores.tolist(), (2, 0), strict=True):
         if says == "softmax":
@@ -116,7 +117,7 @@ def test_the_segmentation_of_a_batch_leaves_out_images_without_an_exact_or_valid
     step = made_step()
     masks = step.batch.masks.clone()
     masks[1] = VOID
-    step = Step(**{**vars(step), "batch": step.batch._replace(masks=masks)})
+    step = replace(step, batch=step.batch._replace(masks=masks))
     values = []
     for index, (scores, mask) in enumerate(zip(step.output.mask_scores, masks, strict=True)):
         if bool(step.batch.segmented[index]) and index != 1:

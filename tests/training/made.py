@@ -16,7 +16,7 @@ from wheretolook.training.stage import Stage
 CPU = HardwareOptions(accelerator="cpu")
 NAMES = ("disc", "bar", "ring")
 SIZE = (48, 32)  # features are 3 x 2
-LOSSES = ("classification", "mining", "squared", "energy", "segmentation")
+LOSSES = ("classification", "mining", "squared", "energy", "softmax_energy", "segmentation")
 
 
 def changed(objective: ObjectiveOptions, options: Mapping[str, object]) -> ObjectiveOptions:
@@ -34,6 +34,7 @@ def weighing(**weights: float) -> dict[str, object]:
 
 
 EVERYTHING = changed(ObjectiveOptions(), weighing(classification=0.7, mining=1.3, squared=2.0, segmentation=1.1))
+SOFTMAX = {"squared.weight": 0.0, "softmax_energy.weight": 2.0}
 ENERGY = {"squared.weight": 0.0, "energy.weight": 2.0}
 
 # every option of the objective, away from its default, with the weights that let it matter
@@ -55,6 +56,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "energy aligned": {**ENERGY, "energy.upsampling": "aligned"},
     "energy at features": {**ENERGY, "energy.resolution": "features"},
     "energy beside squared": {"energy.weight": 2.0},
+    "softmax_energy": SOFTMAX,
+    "softmax_energy hot": {**SOFTMAX, "softmax_energy.temperature": 3.0},
     "freeze_classifier": {"freeze_classifier": False},
     "no classification": {"classification.weight": 0.0},
     "no mining": {"mining.weight": 0.0},

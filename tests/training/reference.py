@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import VOID, Batch
 
-LOSSES = ("classification", "mining", "squared", "energy", "segmentation")
 Terms = dict[str, Tensor]
 
 
@@ -20,6 +19,7 @@ def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) 
         "mining": [],
         "squared": [],
         "energy": [],
+        "softmax_energy": [],
         "segmentation": [],
     }
     for number in range(len(images)):
@@ -31,12 +31,16 @@ def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) 
             / len(labels)
         )
         present = labels.nonzero().flatten().tolist()
-        maps = {index: attention(output, index, config) for index in present}
+        signed = {index: attention(output, index, config) for index in present}
+        maps = {index: torch.where(small > 0, small, 0) for index, small in signed.items()}
         found["mining"].append(mean([mining(network, config, image, maps[index], index) for index in present]))
         shown = [index for index in present if (mask == 1 + index).any()]
         if shown:
             found["squared"].append(mean([squared(config, maps[index], mask, 1 + index) for index in shown]))
             found["energy"].append(mean([energy(config, maps[index], mask, 1 + index) for index in shown]))
+            found["softmax_energy"].append(
+                mean([softmax_energy(config, signed[index], mask, 1 + index) for index in shown])
+            )
         if batch.segmented[number] and (mask != VOID).any():
             found["segmentation"].append(segmentation(output.mask_scores[0], mask))
     means = {name: mean(values) for name, values in found.items()}
@@ -49,7 +53,7 @@ def mean(values: list[Tensor]) -> Tensor:
 
 
 def attention(output, index: int, config: ObjectiveOptions) -> Tensor:
-    """Equations 1 and 2."""
+    """Equations 1 and 2, without the ReLU."""
     curved = config.channel_weights == "second_order"
     (gradient,) = torch.autograd.grad(
         output.class_scores[0, index], output.features, retain_graph=True, create_graph=curved
@@ -59,7 +63,7 @@ def attention(output, index: int, config: ObjectiveOptions) -> Tensor:
     total = torch.zeros_like(output.features[0, 0])
     for weight, feature in zip(weights, output.features[0], strict=True):
         total = total + weight * feature
-    return torch.where(total > 0, total, 0)
+    return total
 
 
 def stretched(small: Tensor, size: tuple[int, int], how: str) -> Tensor:
@@ -123,6 +127,16 @@ def energy(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) ->
         large = stretched(small, tuple(mask.shape), options.upsampling)
     total = (large * valid).sum()
     return 1 - (large * valid * target).sum() / total if total > 0 else 1 + 0 * large.sum()
+
+
+def softmax_energy(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    """Cell by cell, and without shifting anything before the exponential."""
+    target, valid = on_cells((mask == value).double(), (mask != VOID).double(), small.shape)
+    known = [small[place] for place in zip(*valid.nonzero(as_tuple=True), strict=True)]
+    shares = [target[place] for place in zip(*valid.nonzero(as_tuple=True), strict=True)]
+    spread = torch.stack(known).std(correction=0).item()
+    chances = [torch.exp(one / (config.softmax_energy.temperature * spread)) for one in known]
+    return 1 - sum(chance * share for chance, share in zip(chances, shares, strict=True)) / sum(chances)
 
 
 def on_cells(target: Tensor, valid: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

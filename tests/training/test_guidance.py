@@ -88,7 +88,7 @@ def test_every_option_changes_what_is_learned(variant: str):
 
 def test_every_option_of_the_objective_is_tried_here():
     tried = {name for options in VARIANTS.values() for name in options}
-    elsewhere = {"mining.masked_pass", "classes_per_image", "mining.chunk"}
+    elsewhere = {"mining.masked_pass", "classes_per_image", "mining.chunk", "warmup"}
     groups = {field.name: getattr(EVERYTHING, field.name) for field in fields(ObjectiveOptions)}
     every = {f"{name}.{inner.name}" for name, group in groups.items() if is_dataclass(group) for inner in fields(group)}
     every |= {name for name, value in groups.items() if not is_dataclass(value)}
@@ -108,8 +108,9 @@ def test_chunks_of_the_masked_pass_change_nothing(chunk: int):
 
 
 def test_total_is_the_weighted_sum():
-    total, losses = stage_with({"energy.weight": 3.0}).terms(made_batch())
+    total, losses = stage_with({"energy.weight": 3.0, "softmax_energy.weight": 1.7}).terms(made_batch())
     weights = {"classification": 0.7, "mining": 1.3, "squared": 2.0, "energy": 3.0, "segmentation": 1.1}
+    weights["softmax_energy"] = 1.7
     torch.testing.assert_close(total, sum(weight * losses[name] for name, weight in weights.items()))
     assert all(losses[name] > 0 for name in weights)
 
@@ -117,7 +118,7 @@ def test_total_is_the_weighted_sum():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_weight_of_zero_leaves_the_loss_out(loss: str, monkeypatch: pytest.MonkeyPatch):
     """It is not computed, and not in the record."""
-    stage = stage_with({"energy.weight": 3.0, f"{loss}.weight": 0.0})
+    stage = stage_with({"energy.weight": 3.0, "softmax_energy.weight": 1.7, f"{loss}.weight": 0.0})
     monkeypatch.setitem(LOSS_TABLE, loss, LOSS_TABLE[loss]._replace(compute=lambda *_: 1 / 0))
     total, losses = stage.terms(made_batch())
     assert losses.keys() == {*LOSSES} - {loss} and total.isfinite()
@@ -148,6 +149,7 @@ REACHES = [
     ("squared", {"channel_weights": "second_order"}, {"trunk", "classifier"}),
     ("squared", {"squared.reduction": "sum"}, {"trunk"}),
     ("energy", {}, {"trunk"}),
+    ("softmax_energy", {}, {"trunk"}),
     ("segmentation", {}, {"trunk", "segmenter"}),
 ]
 
@@ -186,10 +188,23 @@ def test_a_batch_is_the_average_of_its_images(options: dict[str, object]):
     segmented = [terms for one, terms in singles if one.segmented]
     every = [terms for _, terms in singles]
     assert [len(counted) for counted in (every, annotated, segmented)] == [6, 4, 4]
-    guided = {"squared": annotated, "energy": annotated, "segmentation": segmented}
+    guided = {"squared": annotated, "energy": annotated, "softmax_energy": annotated, "segmentation": segmented}
     for name in whole.keys() - {"total"}:
         values = torch.stack([terms[name] for terms in guided.get(name, every)])
         torch.testing.assert_close(whole[name], values.mean(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("done", "share"), [(0, 0.0), (3, 0.25), (12, 1.0), (30, 1.0)])
+def test_weights_of_attention_rise_from_zero_and_those_of_other_losses_do_not(done: int, share: float):
+    """Thirty steps, of which the first two fifths warm up."""
+    objective = changed(EVERYTHING, {"warmup": 0.4, "energy.weight": 3.0})
+    stage = Stage.guidance(made_network(), TrainingOptions(steps=30), objective)
+    stage._trainer = SimpleNamespace(global_step=done, precision_plugin=None)
+    total, losses = stage.terms(made_batch())
+    plain = 0.7 * losses["classification"] + 1.1 * losses["segmentation"]
+    guiding = 1.3 * losses["mining"] + 2.0 * losses["squared"] + 3.0 * losses["energy"]
+    torch.testing.assert_close(total, plain + share * guiding)
+    assert guiding > 1
 
 
 def test_an_image_keeps_its_maps_whatever_else_is_in_the_batch():
@@ -298,7 +313,8 @@ def test_a_labelled_class_without_a_box_is_not_taught_to_be_nowhere():
     mask = torch.where(both.mask == 2, VOID, both.mask)
     shown = both._replace(mask=mask, targets=planes(mask, (0, 1, 2)), segmented=False)
     alone = shown._replace(labels=torch.tensor([True, False, True]), targets=planes(mask, (0, 2)))
-    for loss, options in (("squared", {}), ("squared", {"squared.reduction": "sum"}), ("energy", {})):
+    both_reductions = (("squared", {}), ("squared", {"squared.reduction": "sum"}))
+    for loss, options in (*both_reductions, ("energy", {}), ("softmax_energy", {})):
         stage = stage_with({**weighing(**{loss: 1.0}), **options})
         found, expected = (terms_of(stage, collate([one]))[loss] for one in (shown, alone))
         torch.testing.assert_close(found, expected)
@@ -308,6 +324,8 @@ WRONG = [
     ({"mining.weight": -1.0}, r"mining\.weight"),
     ({"segmentation.weight": float("nan")}, r"segmentation\.weight"),
     ({"mining.chunk": 0}, r"mining\.chunk"),
+    ({"warmup": 1.5}, "warmup between 0 and 1"),
+    ({"softmax_energy.temperature": 0.0}, r"softmax_energy\.temperature above 0"),
     ({"classes_per_image": 0}, "classes_per_image"),
     (weighing(), "weight"),
 ]
@@ -329,7 +347,7 @@ def test_mining_gradients_travel_at_the_trainers_scale():
         assert stage.loss_scale() == scale
 
 
-@pytest.mark.parametrize("loss", ["mining", "squared", "energy"])
+@pytest.mark.parametrize("loss", ["mining", "squared", "energy", "softmax_energy"])
 def test_a_batch_without_any_class_leaves_a_loss_of_zero_that_can_be_differentiated(loss: str):
     stage = stage_with({**weighing(**{loss: 1.0}), "freeze_classifier": False, "channel_weights": "second_order"})
     total, _ = stage.terms(collate([sample("bare", ()), sample("empty", ())]))

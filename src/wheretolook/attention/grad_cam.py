@@ -47,7 +47,7 @@ def channel_weights(
 def grad_cam(
     output: GuidedOutput, classes: Int[Tensor, "batch k"], *, differentiable: bool, channel_weights: ChannelWeights
 ) -> Float[Tensor, "batch k h w"]:
-    """A = ReLU(sum over channels of w f), at feature resolution; the arguments are those of `attention_maps`.
+    """The sum over channels of w f, at feature resolution, before its ReLU; arguments are those of `attention_maps`.
 
     Maps are in single precision at least: half precision would make them coarse.
     """
@@ -55,7 +55,7 @@ def grad_cam(
     features = output.features if differentiable else output.features.detach()
     with torch.autocast(features.device.type, enabled=False):
         exact = torch.promote_types(features.dtype, torch.float32)
-        return torch.einsum("bkc,bchw->bkhw", weights.to(exact), features.to(exact)).relu()
+        return torch.einsum("bkc,bchw->bkhw", weights.to(exact), features.to(exact))
 
 
 def _weights(output: GuidedOutput, indices: Tensor, second_order: bool) -> Tensor:

@@ -11,7 +11,8 @@ from wheretolook.attention.maps import upsampled
 from wheretolook.options.objective import ChannelWeights, Method
 from wheretolook.records import GuidedOutput
 
-# by name: from the output, a class index for each map of each image, and the options of `attention_maps`
+# by name: from the output, a class index for each map of each image, and the options of `attention_maps`, the maps
+# before their ReLU; those of a method that has no sign are at least 0 as they are
 METHODS: dict[str, Callable[..., Float[Tensor, "batch k h w"]]] = {
     "grad_cam": grad_cam,
 }
@@ -25,6 +26,7 @@ def attention_maps(
     differentiable: bool = False,
     channel_weights: ChannelWeights = "constant",
     size: tuple[int, int] | None = None,
+    signed: bool = False,
 ) -> Float[Tensor, "batch k h w"] | Float[Tensor, "batch h w"]:
     """Where the network looks for each class.
 
@@ -42,9 +44,10 @@ def attention_maps(
             piecewise linear (ReLU) that second term vanishes on the trunk and reaches only the classifier's weights.
         size: height and width in pixels to stretch the maps to, each cell to where it lies; None leaves them
             at feature resolution.
+        signed: leave out the ReLU: what speaks against a class is below 0.
 
     Returns:
-        Maps (B, k, height, width), at least 0; (B, height, width) for one class an image.
+        Maps (B, k, height, width), at least 0 unless they are signed; (B, height, width) for one class an image.
 
     Raises:
         ValueError: a class index out of range, or `differentiable` where the forward kept no graph of the trunk.
@@ -66,6 +69,7 @@ def attention_maps(
     indices = _indices(output, classes)
     if indices.numel():
         maps = METHODS[method](output, indices, differentiable=differentiable, channel_weights=channel_weights)
+        maps = maps if signed else maps.relu()
     else:
         maps = output.features.new_zeros(*indices.shape, *output.features.shape[2:])
     if size is not None:
@@ -80,6 +84,7 @@ def pair_maps(
     method: Method = "grad_cam",
     differentiable: bool = False,
     channel_weights: ChannelWeights = "constant",
+    signed: bool = False,
 ) -> Float[Tensor, "pairs h w"]:
     """The attention maps of (image, class) pairs, in their order; the arguments are those of `attention_maps`.
 
@@ -93,7 +98,14 @@ def pair_maps(
     rank = (images[:, None] == images).tril(-1).sum(dim=1)  # how many pairs of the same image came before
     table = classes.new_zeros(len(output.features), int(rank.max()) + 1)
     table[images, rank] = classes
-    maps = attention_maps(output, table, method=method, differentiable=differentiable, channel_weights=channel_weights)
+    maps = attention_maps(
+        output,
+        table,
+        method=method,
+        differentiable=differentiable,
+        channel_weights=channel_weights,
+        signed=signed,
+    )
     return maps[images, rank]
 
 

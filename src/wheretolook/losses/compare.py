@@ -17,7 +17,13 @@ PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # attention, target and v
 
 
 def average_over_annotated(
-    step: Step, loss: PairLoss, resolution: Resolution, normalising: Normalising, upsampling: Upsampling
+    step: Step,
+    loss: PairLoss,
+    resolution: Resolution,
+    normalising: Normalising = "none",
+    upsampling: Upsampling = "bilinear",
+    *,
+    signed: bool = False,
 ) -> Float[Tensor, ""]:
     """A loss on maps and annotations: the mean over an image's annotated pairs, then over the annotated images.
 
@@ -29,10 +35,12 @@ def average_over_annotated(
         resolution: where they are compared.
         normalising: of the maps.
         upsampling: of the maps, where they are compared at the image's resolution.
+        signed: take the maps before their ReLU.
     """
     cells = step.output.cells
     shown = (step.targets == 1).any(dim=2).any(dim=1)
-    maps, pairs, targets = step.maps[shown], step.pairs[shown], step.targets[shown]
+    maps = (step.signed_maps if signed else step.maps)[shown]
+    pairs, targets = step.pairs[shown], step.targets[shown]
     cover, valid = (targets == 1).to(maps.dtype), targets != VOID
     if resolution == "features":
         cover, valid = at_resolution(cover, valid, side_lengths(maps), cells)

@@ -12,6 +12,7 @@ from wheretolook.losses.classification import classification
 from wheretolook.losses.energy import energy
 from wheretolook.losses.mining import mining, mining_reaches
 from wheretolook.losses.segmentation import segmentation
+from wheretolook.losses.softmax_energy import softmax_energy
 from wheretolook.losses.squared import squared
 from wheretolook.losses.step import Loss, Need, Step
 from wheretolook.options.objective import ObjectiveOptions
@@ -26,6 +27,7 @@ LOSSES: dict[str, Loss] = {
     "mining": Loss(mining, frozenset({"maps"}), mining_reaches),
     "squared": Loss(squared, GUIDING, lambda options: {"trunk"}),
     "energy": Loss(energy, GUIDING, lambda options: {"trunk"}),
+    "softmax_energy": Loss(softmax_energy, GUIDING, lambda options: {"trunk"}),
     "segmentation": Loss(segmentation, frozenset({"masks"}), lambda options: {"trunk", "segmenter"}),
 }
 
@@ -84,14 +86,37 @@ def trained_parts(options: ObjectiveOptions) -> set[Part]:
     return parts - {"classifier"} if options.freeze_classifier else parts
 
 
-def weighted_losses(step: Step, options: ObjectiveOptions) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+def warmed(weights: Mapping[str, float], warmup: float, progress: float) -> dict[str, float]:
+    """The weights at one step of a stage: those of losses that look at attention rise linearly from 0.
+
+    Args:
+        weights: of the losses, by name.
+        warmup: share of the stage over which they rise; 0 for weights that are what they are from the first step.
+        progress: share of the stage that is done.
+
+    Example:
+        >>> warmed({"classification": 1.0, "energy": 4.0}, warmup=0.5, progress=0.125)
+        {'classification': 1.0, 'energy': 1.0}
+    """
+    factor = min(1.0, progress / warmup) if warmup else 1.0
+    return {name: weight * factor if "maps" in LOSSES[name].needs else weight for name, weight in weights.items()}
+
+
+def weighted_losses(
+    step: Step, options: ObjectiveOptions, progress: float = 1.0
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """The weighted sum of the losses that are weighed, and each of them by name before weighing.
+
+    Args:
+        step: what they look at.
+        options: an objective `for_network`.
+        progress: share of the stage that is done, for weights that warm up.
 
     Source: arXiv:1802.10171 eq. 6 and 8, with the segmentation loss and those of others beside them.
     """
     weights = loss_weights(options)
     values = {name: LOSSES[name].compute(step, getattr(options, name)) for name in weights}
-    return weighted_sum(values, weights), values
+    return weighted_sum(values, warmed(weights, options.warmup, progress)), values
 
 
 def weighted_sum(values: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Float[Tensor, ""]:
@@ -115,6 +140,10 @@ def check_objective(options: ObjectiveOptions) -> None:
         ConfigError: a number out of its range, or nothing that is weighed.
     """
     loss_weights(options)
+    if not 0 <= options.warmup <= 1:
+        raise ConfigError(f"expected warmup between 0 and 1, a share of the steps, got {options.warmup}")
+    if not 0 < options.softmax_energy.temperature < math.inf:
+        raise ConfigError(f"expected softmax_energy.temperature above 0, got {options.softmax_energy.temperature}")
     if options.mining.chunk < 1:
         raise ConfigError(f"expected mining.chunk of at least 1, got {options.mining.chunk}")
     if options.classes_per_image is not None and options.classes_per_image < 1:

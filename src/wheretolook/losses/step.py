@@ -22,7 +22,7 @@ class Step:
         images: the network's input: the batch's images after the network's preprocessing.
         output: what the network gave.
         pairs: the (image, class) pairs that are guided in this step, image by image; none where no loss needs maps.
-        maps: their attention maps, at feature resolution, after their ReLU, not normalised.
+        signed_maps: their attention maps before the ReLU, at feature resolution, not normalised.
         targets: their planes: 1 look here, 0 not here, VOID says nothing.
         loss_scale: what the trainer multiplies losses by in half precision.
     """
@@ -32,9 +32,14 @@ class Step:
     images: Float[Tensor, "batch 3 height width"]
     output: GuidedOutput
     pairs: Int[Tensor, "pairs 2"]
-    maps: Float[Tensor, "pairs h w"]
+    signed_maps: Float[Tensor, "pairs h w"]
     targets: UInt8[Tensor, "pairs height width"]
     loss_scale: float = 1.0
+
+    @property
+    def maps(self) -> Float[Tensor, "pairs h w"]:
+        """The attention maps after their ReLU."""
+        return self.signed_maps.relu()
 
 
 class Loss(NamedTuple):

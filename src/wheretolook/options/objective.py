@@ -88,6 +88,19 @@ class EnergyOptions:
 
 
 @dataclass(frozen=True)
+class SoftmaxEnergyOptions:
+    """Softmax energy: the share of attention outside of the annotated object, of maps before their ReLU.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        temperature: in standard deviations of a map; a lower one asks more of its largest values.
+    """
+
+    weight: float = 0.0
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
 class SegmentationOptions:
     """Cross-entropy of each pixel.
 
@@ -108,9 +121,11 @@ class ObjectiveOptions:
         mining: what is left of a class's score once its attended region is erased.
         squared: squared difference of attention and annotation.
         energy: attention outside of the annotation.
+        softmax_energy: the same of a softmax over positions, which also moves maps that are all zero.
         segmentation: the class of each pixel.
         freeze_classifier: keep the classifier as it is, or let it train along.
         channel_weights: those of the maps are constants in the graph, or differentiated too (second order).
+        warmup: share of the steps over which the weights of losses that look at attention rise from 0; 0 for none.
         classes_per_image: how many present classes of an image to guide, drawn at random; none for all.
     """
 
@@ -118,7 +133,9 @@ class ObjectiveOptions:
     mining: MiningOptions = field(default_factory=MiningOptions)
     squared: SquaredOptions = field(default_factory=SquaredOptions)
     energy: EnergyOptions = field(default_factory=EnergyOptions)
+    softmax_energy: SoftmaxEnergyOptions = field(default_factory=SoftmaxEnergyOptions)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     freeze_classifier: bool = True
     channel_weights: ChannelWeights = "constant"
+    warmup: float = 0.0
     classes_per_image: int | None = None

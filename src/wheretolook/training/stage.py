@@ -141,7 +141,13 @@ class Stage(L.LightningModule):
             drawn[*present_pairs(batch.labels, objective.classes_per_image).unbind(dim=1)] = True
         guided = drawn[*batch.pairs.unbind(dim=1)]
         pairs = batch.pairs[guided]
-        maps = pair_maps(output, pairs, differentiable=output.differentiable, channel_weights=objective.channel_weights)
+        maps = pair_maps(
+            output,
+            pairs,
+            differentiable=output.differentiable,
+            channel_weights=objective.channel_weights,
+            signed=True,
+        )
         return Step(self.network, batch, images, output, pairs, maps, batch.targets[guided], self.loss_scale())
 
     def terms(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
@@ -149,7 +155,7 @@ class Stage(L.LightningModule):
         step = self.forward_step(batch)
         if "maps" in self.needs and batch.labels.any():
             self.collapse.see(self.global_step, coverage=coverage(step, self.objective), recall=recall(step))
-        return weighted_losses(step, self.objective)
+        return weighted_losses(step, self.objective, self.global_step / self.budget.steps)
 
     def loss_scale(self) -> float:
         """What the trainer multiplies losses by in half precision; 1 otherwise."""
