@@ -160,6 +160,13 @@ class GuidedNetwork(nn.Module):
         """How to build the network again, but for its weights, as JSON has it."""
         raise NotImplementedError
 
+    def cells_state(self) -> dict[str, Any]:
+        """What was found out about where its cells lie, for a checkpoint; nothing where they follow from the layers."""
+        return {}
+
+    def load_cells_state(self, state: dict[str, Any]) -> None:
+        """Go on with what `cells_state` gave; nothing to do where that is nothing."""
+
     def reset_classifier(self, seed: int) -> None:
         """Start the classifier afresh from a seed; the global random state is left alone."""
         raise NotImplementedError

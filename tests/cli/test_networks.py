@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from wheretolook.cli import train
 from wheretolook.cli.main import main
 from wheretolook.networks.files import load_network
 
@@ -124,6 +125,16 @@ def test_a_network_that_only_classifies_has_no_segmenter_to_train(capsys: pytest
     assert not Path("run").exists()
 
 
+def test_a_strategy_that_shares_the_network_out_is_refused_before_one_is_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(train, "new_network", lambda *_: 1 / 0)
+    for command in ("train-segmenter", "train-classifier", "train-gain"):
+        said = complaint(capsys, command, "--network=fcn8s", *SERVED, *QUICK, "--hardware.strategy=fsdp", "--out=run")
+        assert said.startswith("expected a strategy that keeps the whole network on each device, got hardware.strategy")
+    assert not Path("run").exists()
+
+
 def test_guidance_by_maps_wants_images_that_show_where(capsys: pytest.CaptureFixture[str]):
     """Labels alone train a classifier, and GAIN's mining; energy wants masks or boxes."""
     for index, name in enumerate("abc"):
@@ -153,11 +164,16 @@ def test_a_trained_state_dict_of_ones_own_is_guided_by_one_command(tmp_path: Pat
     assert all(torch.equal(value, loaded[name]) for name, value in net.state_dict().items())
 
 
-def test_a_recipe_takes_any_network():
+def test_a_recipe_takes_any_network_and_makes_it_once_a_row(monkeypatch: pytest.MonkeyPatch):
+    made = []
+    for name in ("new_network", "network_for"):
+        make = getattr(train, name)
+        monkeypatch.setattr(train, name, lambda *given, make=make, **more: (made.append(make), make(*given, **more))[1])
     argv = ["run", *NETWORKS["own"][0](Path()), *SERVED, "--out=all", "--guided.energy.weight=1", "--pictures=1"]
     argv += ["--hardware.accelerator=cpu", "--test_split=test"]
     argv += [f"--{stage}.steps=2" for stage in ("classifier", "guidance")]
     assert main(argv) == 0
     rows = json.loads(Path("all/report/metrics.json").read_text())
     assert [row["weights"] for row in rows] == ["Original", "Control", "Guided"]
+    assert len(made) == len(rows)
     assert "| Guided - Control | 1 |" in Path("all/report/metrics.md").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wheretolook.cli.console import console
 from wheretolook.cli.evaluate import measure
-from wheretolook.cli.train import segments, train_classifier, train_gain, train_segmenter
+from wheretolook.cli.train import network_to_guide, train_classifier, train_gain, train_segmenter
 from wheretolook.cli.visualize import check_count, visualize
 from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
@@ -80,14 +80,16 @@ def train_rows(recipe: Recipe, out: Path) -> dict[str, Path]:
         training=recipe.guidance,
         hardware=recipe.hardware,
     )
-    guided = recipe.guided
+    guided, network = recipe.guided, None
     if guided.segmentation.weight is None:
-        guided = for_network(guided, segments=segments(options))
+        network = network_to_guide(options)  # the first row's
+        guided = for_network(guided, segments=network.segments)
     objectives = control_objectives(guided) if recipe.controls else {}
     rows = {} if start is None else {"Original": start}
     for name, objective in {**objectives, GUIDED: guided}.items():
         folder = str(out / name.lower().replace(" + ", "_"))
-        rows[name] = train_gain(replace(options, out=folder, objective=objective))
+        rows[name] = train_gain(replace(options, out=folder, objective=objective), network)
+        network = None
     return rows
 
 

@@ -18,7 +18,7 @@ from wheretolook.options.data import DataOptions
 from wheretolook.records import GuidedNetwork
 from wheretolook.report.curves import loss_curves, read_history
 from wheretolook.runs.folder import HISTORY_FILE, is_finished, is_main_process, locked, write_or_match_options
-from wheretolook.runs.trainer import run_stage
+from wheretolook.runs.trainer import require_whole_network, run_stage
 from wheretolook.training.optimiser import check_budget
 from wheretolook.training.stage import Stage
 
@@ -41,24 +41,30 @@ def train_classifier(options: TrainClassifier) -> Path:
     return _train(Stage.classifier(network, options.training), data, options, start, "Classifier")
 
 
-def train_gain(options: TrainGain) -> Path:
-    """Stage 2; returns the finished network's path."""
+def train_gain(options: TrainGain, network: GuidedNetwork | None = None) -> Path:
+    """Stage 2; returns the finished network's path.
+
+    Args:
+        options: of the command.
+        network: what `network_to_guide` made of them; None to make it.
+    """
     data, start = _data(options), _start(options)
-    network = _network(options, data, start)
+    network = network or _network(options, data, start)
     if start is not None:
         classifying(network, start)
     stage = Stage.guidance(network, options.training, options.objective)
     return _train(stage, data, options, start, "Guided attention")
 
 
-def segments(options: TrainGain) -> bool:
-    """Whether the network that stage 2 would train gives mask scores."""
-    return _network(options, _data(options), _start(options)).segments
+def network_to_guide(options: TrainGain) -> GuidedNetwork:
+    """The network that stage 2 trains."""
+    return _network(options, _data(options), _start(options))
 
 
 def _data(options: Training) -> ImageData:
     training = options.training
     check_budget(training)  # before a network is made from its seed
+    require_whole_network(options.hardware)
     return ImageData(options.data, steps=training.steps, accumulate=training.accumulate, seed=training.seed)
 
 

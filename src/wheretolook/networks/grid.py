@@ -79,6 +79,18 @@ class CellFinder:
             self._found[size, grid] = self._find(images[:1], size, grid)
         return self._found[size, grid]
 
+    def state(self) -> dict[str, Any]:
+        """What was found so far, as plain values that torch loads as weights."""
+        found = [(size, grid, tuple(cells)) for (size, grid), cells in self._found.items()]
+        anywhere = None if self._at_any_size is None else tuple(self._at_any_size)
+        return {"found": found, "at_any_size": anywhere, "drift": self._drift}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on with what another finder of the same network found."""
+        self._found = {(size, grid): Cells(*cells) for size, grid, cells in state["found"]}
+        self._at_any_size = None if state["at_any_size"] is None else Cells(*state["at_any_size"])
+        self._drift = state["drift"]
+
     def _find(self, images: Tensor, size: Grid, grid: Grid) -> Cells:
         if self._at_any_size is not None and _reaches(self._at_any_size, size, grid):
             return self._at_any_size

@@ -101,6 +101,14 @@ class GuidedModule(GuidedNetwork):
             "classifier_widths": None if self.classifier is None else list(self.classifier.widths),
         }
 
+    def cells_state(self) -> dict[str, Any]:
+        """Where its cells were found to lie, with the weights of that moment."""
+        return self._cells.state()
+
+    def load_cells_state(self, state: dict[str, Any]) -> None:
+        """Go on with the cells that were found before."""
+        self._cells.load_state(state)
+
     def reset_classifier(self, seed: int) -> None:
         """Start the added classifier afresh.
 

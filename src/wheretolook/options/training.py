@@ -19,7 +19,8 @@ class TrainingOptions:
         schedule: constant; one_cycle warms up and anneals to zero; poly falls as (1 - step / steps) ** 0.9.
         accumulate: batches whose gradients make one step.
         clip: largest norm of the gradient; none for no limit.
-        validate_every: steps between two validations (and checkpoints); none for about ten a stage.
+        validate_every: steps between two validations (and checkpoints); none for about ten a stage. The last step is
+            always validated.
         seed: of the fresh weights, the order of images, their augmentation and dropout.
     """
 
@@ -45,7 +46,7 @@ class HardwareOptions:
         devices: how many devices of each machine.
         nodes: how many machines.
         precision: of the arithmetic; bf16-mixed halves the time on recent machines.
-        strategy: auto, ddp, ...
+        strategy: auto, ddp, ... but none that shares the network out (fsdp, deepspeed).
     """
 
     accelerator: str = "auto"

@@ -20,7 +20,20 @@ from wheretolook.runs.folder import BEST_FILE, CHECKPOINTS
 log = logging.getLogger("wheretolook")
 
 
-class BestCheckpoint(ModelCheckpoint):
+class _Movable(ModelCheckpoint):
+    """A checkpoint whose folder may be another one when its run goes on: Lightning then forgets what was the best."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        moved = {name: here(state_dict[name]) for name in paths}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best, "dirpath": self.dirpath})
+
+
+class BestCheckpoint(_Movable):
     """Keeps the validation with the highest score; one without a figure is not the best of anything."""
 
     def __init__(self, out: Path) -> None:
@@ -49,7 +62,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 def last_checkpoint(out: Path) -> ModelCheckpoint:
     """Keeps the state of the last validation, to go on from."""
-    return ModelCheckpoint(out / CHECKPOINTS, "last", enable_version_counter=False)
+    return _Movable(out / CHECKPOINTS, "last", enable_version_counter=False)
 
 
 def save_best(network: GuidedNetwork, out: Path, score: Sequence[str]) -> None:

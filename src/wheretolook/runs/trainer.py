@@ -47,24 +47,28 @@ def run_stage(
     resume: bool = False,
     record: Mapping[str, object] | None = None,
 ) -> Path:
-    """Train a stage in its folder.
+    """Train a stage in its folder; the last step is always validated.
 
     Args:
         stage: what to train; its network is trained in place and left in the modes that it had.
         data: serves the batches of exactly this many steps.
         out: the run's folder.
         hardware: what to run on; None for one device of whatever is there.
-        resume: go on from the last checkpoint, if there is one; ends in the very weights of a run that never stopped.
+        resume: go on from the last checkpoint, if there is one; on a CPU that ends in the very weights of a run that
+            never stopped, on a GPU in those that its kernels' order of summation lets them be.
         record: what else `run.json` should say, such as the options of the command.
 
     Returns:
         The path of the finished network.
 
     Raises:
-        ConfigError: the folder holds a run already, and `resume` is off; or the hardware is not there.
+        ConfigError: the folder holds a run already, and `resume` is off; or the hardware is not there, or its strategy
+            shares a network out.
         TrainingError: a loss or gradient is not finite, or another process of the run stopped.
         DataError: an image is broken, or the folder cannot be written.
     """
+    hardware = hardware or HardwareOptions()
+    require_whole_network(hardware)
     if is_finished(out):
         if resume:
             return out / NETWORK_FILE
@@ -74,7 +78,7 @@ def run_stage(
         forget_failed_run(out)
     started = time.time()
     with _quiet(), training_only(stage.network, stage.trained_modules()), _own_errors():
-        trainer = make_trainer(stage, out, hardware or HardwareOptions())
+        trainer = make_trainer(stage, out, hardware)
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         on_cpu = trainer.strategy.root_device.type == "cpu"
@@ -92,6 +96,19 @@ def run_stage(
     with _own_errors():
         trainer.strategy.barrier()
     return out / NETWORK_FILE
+
+
+def require_whole_network(hardware: HardwareOptions) -> None:
+    """Refuse the strategies that share a network out: losses take gradients of features and run it with its weights.
+
+    Raises:
+        ConfigError: it is one of those.
+    """
+    if any(name in hardware.strategy for name in ("fsdp", "deepspeed", "model_parallel")):
+        raise ConfigError(
+            f"expected a strategy that keeps the whole network on each device, got hardware.strategy "
+            f"{hardware.strategy}, which shares it out; give ddp or auto"
+        )
 
 
 def make_trainer(stage: Stage, out: Path, hardware: HardwareOptions) -> L.Trainer:
@@ -119,6 +136,7 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareOptions) -> L.Traine
             log_every_n_steps=max(1, min(10, budget.steps // 50)),
             logger=_Curves(out, name="", version=TENSORBOARD),
             callbacks=[
+                _LastValidation(budget.steps * budget.accumulate),
                 _Bar(refresh_rate=max(1, budget.steps // 100)),
                 History(out / HISTORY_FILE, stage.losses, (*stage.shown, "score")),
                 BestCheckpoint(out),
@@ -192,6 +210,19 @@ class _Curves(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         with writing(Path(self.save_dir)):
             super().finalize(status)
+
+
+class _LastValidation(L.Callback):
+    """The last step is validated too, where the interval does not divide the steps."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 == self.batches:
+            trainer.val_check_batch = 1
 
 
 class _Bar(TQDMProgressBar):

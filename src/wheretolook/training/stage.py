@@ -5,6 +5,7 @@ The three stages are presets of it: `Stage.segmenter`, `Stage.classifier` and `S
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -198,6 +199,15 @@ class Stage(L.LightningModule):
         if self.trainer.precision != "16-mixed" and not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             raise self.broken("expected finite gradients, got NaN or infinity")
         self.seen = ()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep where the network's cells were found: looked for again, with other weights, they might lie elsewhere."""
+        checkpoint["cells"] = self.network.cells_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the cells that the run has had so far."""
+        if checkpoint.get("cells"):
+            self.network.load_cells_state(checkpoint["cells"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather the figures of a batch."""
