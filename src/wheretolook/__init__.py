@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from wheretolook.evaluation.evaluate import evaluate
     from wheretolook.evaluation.explain import explain
     from wheretolook.losses.classification import classification_loss
+    from wheretolook.losses.cross_entropy import cross_entropy_loss
     from wheretolook.losses.energy import energy_loss
+    from wheretolook.losses.l1 import l1_loss
     from wheretolook.losses.mining import masked_images, mining_loss, soft_mask
     from wheretolook.losses.reduce import average_images, average_pairs, present_pairs
+    from wheretolook.losses.rrr_maps import rrr_maps_loss
     from wheretolook.losses.segmentation import segmentation_loss
+    from wheretolook.losses.size_fair_energy import size_fair_energy_loss
     from wheretolook.losses.softmax_energy import softmax_energy_loss
     from wheretolook.losses.squared import external_loss
     from wheretolook.networks.fcn.network import FCN8s, FCN16s, FCN32s
@@ -31,10 +35,14 @@ if TYPE_CHECKING:
     from wheretolook.options.network import NetworkOptions
     from wheretolook.options.objective import (
         ClassificationOptions,
+        CrossEntropyOptions,
         EnergyOptions,
+        L1Options,
         MiningOptions,
         ObjectiveOptions,
+        RRRMapsOptions,
         SegmentationOptions,
+        SizeFairEnergyOptions,
         SoftmaxEnergyOptions,
         SquaredOptions,
     )
@@ -59,6 +67,7 @@ __all__ = [
     "Batch",
     "Cells",
     "ClassificationOptions",
+    "CrossEntropyOptions",
     "DataOptions",
     "EnergyOptions",
     "Explanation",
@@ -68,13 +77,16 @@ __all__ = [
     "GuidedModule",
     "GuidedNetwork",
     "GuidedOutput",
+    "L1Options",
     "MiningOptions",
     "NetworkOptions",
     "ObjectiveOptions",
     "Preprocessing",
+    "RRRMapsOptions",
     "Sample",
     "ScenesOptions",
     "SegmentationOptions",
+    "SizeFairEnergyOptions",
     "SoftmaxEnergyOptions",
     "SquaredOptions",
     "Stage",
@@ -86,21 +98,25 @@ __all__ = [
     "channel_weights",
     "classification_loss",
     "collate",
+    "cross_entropy_loss",
     "energy_loss",
     "evaluate",
     "explain",
     "external_loss",
     "guide",
     "image_maps",
+    "l1_loss",
     "load_network",
     "masked_images",
     "mining_loss",
     "normalised",
     "pair_maps",
     "present_pairs",
+    "rrr_maps_loss",
     "save_network",
     "second_order_attention",
     "segmentation_loss",
+    "size_fair_energy_loss",
     "soft_mask",
     "softmax_energy_loss",
     "upsampled",
@@ -133,6 +149,10 @@ _HOMES = {
         "present_pairs",
     ),
     "losses.segmentation": ("segmentation_loss",),
+    "losses.cross_entropy": ("cross_entropy_loss",),
+    "losses.l1": ("l1_loss",),
+    "losses.rrr_maps": ("rrr_maps_loss",),
+    "losses.size_fair_energy": ("size_fair_energy_loss",),
     "losses.softmax_energy": ("softmax_energy_loss",),
     "losses.squared": ("external_loss",),
     "networks.fcn.network": (
@@ -153,10 +173,15 @@ _HOMES = {
     "options.network": ("NetworkOptions",),
     "options.objective": (
         "ClassificationOptions",
+        "CrossEntropyOptions",
         "EnergyOptions",
+        "L1Options",
         "MiningOptions",
         "ObjectiveOptions",
+        "RRRMapsOptions",
         "SegmentationOptions",
+        "SizeFairEnergyOptions",
+        "SoftmaxEnergyOptions",
         "SquaredOptions",
     ),
     "options.training": ("TrainingOptions",),

@@ -1,14 +1,21 @@
 """External supervision: closed forms on a few pixels, void, empty maps, and gradients."""
 
+import math
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from wheretolook.losses.compare import at_resolution
+from wheretolook.losses.cross_entropy import cross_entropy_loss
 from wheretolook.losses.energy import energy_loss
+from wheretolook.losses.l1 import l1_loss
+from wheretolook.losses.rrr_maps import rrr_maps_loss
+from wheretolook.losses.size_fair_energy import size_fair_energy_loss
 from wheretolook.losses.squared import external_loss, squared_sum
 
-LOSSES = (external_loss, squared_sum, energy_loss)
+LOSSES = (external_loss, squared_sum, energy_loss, size_fair_energy_loss, l1_loss, cross_entropy_loss, rrr_maps_loss)
 
 
 def four_pixels() -> tuple[Tensor, Tensor, Tensor]:
@@ -19,12 +26,22 @@ def four_pixels() -> tuple[Tensor, Tensor, Tensor]:
     return attention, target, valid
 
 
+def surprised(*chances: float) -> float:
+    """The logarithms of probabilities that are never below a thousandth."""
+    return sum(math.log(0.001 + 0.999 * chance) for chance in chances)
+
+
 @pytest.mark.parametrize(
     ("loss", "first", "second"),
     [
         (squared_sum, 0.25 + 0.0625, 0.25 + 0.0625),
         (external_loss, 0.3125 / 4, 0.3125 / 2),  # the mean over the valid pixels, not over all four
         (energy_loss, 1 - 1.5 / 1.75, 1 - 0.5 / 0.75),
+        (size_fair_energy_loss, 0.125 / 0.875, 0.25 / 0.75),
+        (l1_loss, 0.75 / 4, 0.75 / 2),
+        (cross_entropy_loss, -surprised(0.5) / 2, -surprised(0.5)),  # of the object's pixels alone
+        (partial(cross_entropy_loss, outside=True), -(surprised(0.5, 0.75)) / 4, -surprised(0.5, 0.75) / 2),
+        (rrr_maps_loss, 0.0625 / 4, 0.0625 / 2),
     ],
 )
 def test_by_hand(loss, first, second):
@@ -63,6 +80,34 @@ def test_a_map_of_zeros_has_all_its_energy_nowhere_and_no_gradient():
     values = energy_loss(zero, target, valid)
     (gradient,) = torch.autograd.grad(values.sum(), zero)
     assert values.tolist() == [1, 1] and not gradient.any()
+
+
+@pytest.mark.parametrize("area", [1, 3, 9])
+def test_an_even_map_is_worth_one_half_whatever_the_size_of_the_object(area: int):
+    """The energy loss is content with it on a large object: 1 - area / 10."""
+    target = (torch.arange(10) < area).double().view(1, 2, 5)
+    even, everywhere = torch.full_like(target, 0.3), target >= 0
+    assert size_fair_energy_loss(even, target, everywhere).item() == pytest.approx(0.5)
+    assert energy_loss(even, target, everywhere).item() == pytest.approx(1 - area / 10)
+    assert size_fair_energy_loss(target, target, everywhere).item() == 0
+    assert size_fair_energy_loss(1 - target, target, everywhere).item() == 1
+    assert size_fair_energy_loss(0 * even, target, everywhere).item() == 1
+    assert size_fair_energy_loss(even, torch.ones_like(target), everywhere).item() == 0
+
+
+def test_cross_entropy_of_the_object_alone_does_not_mind_attention_beside_it():
+    attention, target, valid = four_pixels()
+    louder = torch.where(target > 0, attention, 1.0)
+    torch.testing.assert_close(cross_entropy_loss(louder, target, valid), cross_entropy_loss(attention, target, valid))
+    more = cross_entropy_loss(louder, target, valid, outside=True)
+    assert (more > 2 * cross_entropy_loss(attention, target, valid, outside=True)).all() and more.isfinite().all()
+
+
+def test_right_for_the_right_reasons_does_not_mind_what_happens_on_the_object():
+    attention, target, valid = four_pixels()
+    torch.testing.assert_close(
+        rrr_maps_loss(attention * (1 - target), target, valid), rrr_maps_loss(attention, target, valid)
+    )
 
 
 def test_energy_does_not_depend_on_the_maps_scale():

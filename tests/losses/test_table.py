@@ -26,8 +26,6 @@ from ..training.made import NAMES, changed, made_batch, made_network, sample, we
 DIFFERENTIATED = {
     "channel_weights": "second_order",
     "freeze_classifier": False,
-    "mining.normalising": "none",
-    "squared.normalising": "none",
 }
 
 
@@ -53,6 +51,7 @@ def test_every_group_of_options_is_a_loss():
 def test_the_gradient_of_every_loss_is_its_slope(name: str, monkeypatch: pytest.MonkeyPatch):
     """Central differences along a random direction of all weights at once."""
     monkeypatch.setattr("wheretolook.losses.softmax_energy.deviation", lambda *_: torch.tensor(0.01))
+    monkeypatch.setattr("wheretolook.attention.maps.normalised", lambda maps, *_: maps)
     objective = changed(ObjectiveOptions(), {**weighing(**{name: 1.7}), **DIFFERENTIATED})
     stage = Stage.guidance(made_network(smooth=True), TrainingOptions(), objective)
     batch = made_batch()

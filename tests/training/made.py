@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from wheretolook.losses.objective import LOSSES as TABLE
 from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.options.objective import ObjectiveOptions
@@ -16,7 +17,7 @@ from wheretolook.training.stage import Stage
 CPU = HardwareOptions(accelerator="cpu")
 NAMES = ("disc", "bar", "ring")
 SIZE = (48, 32)  # features are 3 x 2
-LOSSES = ("classification", "mining", "squared", "energy", "softmax_energy", "segmentation")
+LOSSES = tuple(TABLE)
 
 
 def changed(objective: ObjectiveOptions, options: Mapping[str, object]) -> ObjectiveOptions:
@@ -34,8 +35,19 @@ def weighing(**weights: float) -> dict[str, object]:
 
 
 EVERYTHING = changed(ObjectiveOptions(), weighing(classification=0.7, mining=1.3, squared=2.0, segmentation=1.1))
-SOFTMAX = {"squared.weight": 0.0, "softmax_energy.weight": 2.0}
-ENERGY = {"squared.weight": 0.0, "energy.weight": 2.0}
+EVERY = {f"{name}.weight": 0.7 + 0.3 * place for place, name in enumerate(LOSSES)}
+
+
+def instead(loss: str, **options: object) -> dict[str, object]:
+    """That loss with these options, in place of the squared one."""
+    return {
+        "squared.weight": 0.0,
+        f"{loss}.weight": 2.0,
+        **{f"{loss}.{name}": value for name, value in options.items()},
+    }
+
+
+ENERGY = instead("energy")
 
 # every option of the objective, away from its default, with the weights that let it matter
 VARIANTS: dict[str, dict[str, object]] = {
@@ -56,8 +68,20 @@ VARIANTS: dict[str, dict[str, object]] = {
     "energy aligned": {**ENERGY, "energy.upsampling": "aligned"},
     "energy at features": {**ENERGY, "energy.resolution": "features"},
     "energy beside squared": {"energy.weight": 2.0},
-    "softmax_energy": SOFTMAX,
-    "softmax_energy hot": {**SOFTMAX, "softmax_energy.temperature": 3.0},
+    "softmax_energy": instead("softmax_energy"),
+    "softmax_energy hot": instead("softmax_energy", temperature=3.0),
+    "size_fair_energy": instead("size_fair_energy"),
+    "size_fair_energy at features": instead("size_fair_energy", resolution="features"),
+    "size_fair_energy aligned": instead("size_fair_energy", upsampling="aligned"),
+    "l1": instead("l1"),
+    "l1 at features": instead("l1", resolution="features", normalising="min_max"),
+    "l1 by features": instead("l1", upsampling="features"),
+    "cross_entropy": instead("cross_entropy"),
+    "cross_entropy everywhere": instead("cross_entropy", outside=True, upsampling="aligned"),
+    "cross_entropy at features": instead("cross_entropy", resolution="features", normalising="min_max"),
+    "rrr_maps": instead("rrr_maps"),
+    "rrr_maps at features": instead("rrr_maps", resolution="features", normalising="none"),
+    "rrr_maps by features": instead("rrr_maps", upsampling="features"),
     "freeze_classifier": {"freeze_classifier": False},
     "no classification": {"classification.weight": 0.0},
     "no mining": {"mining.weight": 0.0},

@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from wheretolook.losses.objective import LOSSES
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import VOID, Batch
 
@@ -12,40 +13,30 @@ Terms = dict[str, Tensor]
 
 
 def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) -> Terms:
-    """Each loss, unweighted, and `total`."""
+    """Each loss that is weighed, unweighted, and `total`."""
     images = network.preprocessing(batch.images)
-    found: dict[str, list[Tensor]] = {
-        "classification": [],
-        "mining": [],
-        "squared": [],
-        "energy": [],
-        "softmax_energy": [],
-        "segmentation": [],
-    }
+    weights = {name: weight for name in LOSSES if (weight := getattr(config, name).weight)}
+    found: dict[str, list[Tensor]] = {name: [] for name in weights}
     for number in range(len(images)):
         image, mask, labels = images[number : number + 1], batch.masks[number], batch.labels[number]
         output = network(image)
-        scores = output.class_scores[0]
-        found["classification"].append(
-            sum(-torch.log(torch.sigmoid(s if present else -s)) for s, present in zip(scores, labels, strict=True))
-            / len(labels)
-        )
         present = labels.nonzero().flatten().tolist()
         signed = {index: attention(output, index, config) for index in present}
         maps = {index: torch.where(small > 0, small, 0) for index, small in signed.items()}
-        found["mining"].append(mean([mining(network, config, image, maps[index], index) for index in present]))
         shown = [index for index in present if (mask == 1 + index).any()]
-        if shown:
-            found["squared"].append(mean([squared(config, maps[index], mask, 1 + index) for index in shown]))
-            found["energy"].append(mean([energy(config, maps[index], mask, 1 + index) for index in shown]))
-            found["softmax_energy"].append(
-                mean([softmax_energy(config, signed[index], mask, 1 + index) for index in shown])
-            )
-        if batch.segmented[number] and (mask != VOID).any():
-            found["segmentation"].append(segmentation(output.mask_scores[0], mask))
+        for name, values in found.items():
+            if name == "classification":
+                values.append(classification(output.class_scores[0], labels))
+            elif name == "mining":
+                values.append(mean([mining(network, config, image, maps[index], index) for index in present]))
+            elif name == "segmentation":
+                if batch.segmented[number] and (mask != VOID).any():
+                    values.append(segmentation(output.mask_scores[0], mask))
+            elif shown:
+                small = signed if name in SIGNED else maps
+                values.append(mean([COMPARED[name](config, small[index], mask, 1 + index) for index in shown]))
     means = {name: mean(values) for name, values in found.items()}
-    weights = {name: getattr(config, name).weight for name in means}
-    return {**means, "total": sum(weights[name] * means[name] for name in means if weights[name])}
+    return {**means, "total": sum(weights[name] * means[name] for name in means)}
 
 
 def mean(values: list[Tensor]) -> Tensor:
@@ -102,31 +93,62 @@ def mining(network: nn.Module, config: ObjectiveOptions, image: Tensor, small: T
     ]
 
 
+def compared(options, small: Tensor, mask: Tensor, value: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Map, target and weight (0 or 1) at the resolution that the options name."""
+    target, valid = (mask == value).double(), (mask != VOID).double()
+    normalising = getattr(options, "normalising", "none")
+    if options.resolution == "features":
+        return normal(small, normalising), *on_cells(target, valid, small.shape)
+    if options.upsampling == "features":
+        return stretched(normal(small, normalising), tuple(mask.shape), "bilinear"), target, valid
+    return normal(stretched(small, tuple(mask.shape), options.upsampling), normalising), target, valid
+
+
 def squared(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
     """Equation 7."""
-    options = config.squared
-    target, valid = (mask == value).double(), (mask != VOID).double()
-    if options.resolution == "features":
-        target, valid = on_cells(target, valid, small.shape)
-        large = normal(small, options.normalising)
-    elif options.upsampling == "features":
-        large = stretched(normal(small, options.normalising), tuple(mask.shape), "bilinear")
-    else:
-        large = normal(stretched(small, tuple(mask.shape), options.upsampling), options.normalising)
+    large, target, valid = compared(config.squared, small, mask, value)
     squares = ((large - target) ** 2 * valid).sum()
-    return squares if options.reduction == "sum" else squares / valid.sum()
+    return squares if config.squared.reduction == "sum" else squares / valid.sum()
 
 
 def energy(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
     """What of the map's sum lies outside."""
-    options = config.energy
-    target, valid, large = (mask == value).double(), (mask != VOID).double(), small
-    if options.resolution == "features":
-        target, valid = on_cells(target, valid, small.shape)
-    else:
-        large = stretched(small, tuple(mask.shape), options.upsampling)
+    large, target, valid = compared(config.energy, small, mask, value)
     total = (large * valid).sum()
     return 1 - (large * valid * target).sum() / total if total > 0 else 1 + 0 * large.sum()
+
+
+def size_fair_energy(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    """By the odds of attention inside, over those of the area."""
+    large, target, valid = compared(config.size_fair_energy, small, mask, value)
+    if not (large * valid).any():
+        return 1 + 0 * large.sum()
+    share, area = (large * valid * target).sum() / (large * valid).sum(), (valid * target).sum() / valid.sum()
+    if area == 1:
+        return 0 * share
+    if share == 1:
+        return 0 * large.sum()
+    odds = share / (1 - share) * (1 - area) / area
+    return 1 / (1 + odds)
+
+
+def l1(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    large, target, valid = compared(config.l1, small, mask, value)
+    return torch.maximum(large - target, target - large)[valid > 0].mean()
+
+
+def cross_entropy(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    large, target, valid = compared(config.cross_entropy, small, mask, value)
+    inside, outside = (torch.log(0.001 + 0.999 * chance[valid > 0]) for chance in (large, 1 - large))
+    target = target[valid > 0]
+    if config.cross_entropy.outside:
+        return -(inside * target + outside * (1 - target)).mean()
+    return -(inside * target).sum() / target.sum()
+
+
+def rrr_maps(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    large, target, valid = compared(config.rrr_maps, small, mask, value)
+    return ((1 - target) * large**2)[valid > 0].mean()
 
 
 def softmax_energy(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
@@ -154,3 +176,20 @@ def segmentation(scores: Tensor, mask: Tensor) -> Tensor:
     chances = torch.exp(scores) / torch.exp(scores).sum(dim=0)
     losses = [-torch.log(chances[value][mask == value]) for value in range(len(scores))]
     return torch.cat(losses).mean()
+
+
+def classification(scores: Tensor, labels: Tensor) -> Tensor:
+    losses = [-torch.log(torch.sigmoid(s if present else -s)) for s, present in zip(scores, labels, strict=True)]
+    return sum(losses) / len(losses)
+
+
+COMPARED = {
+    "squared": squared,
+    "energy": energy,
+    "softmax_energy": softmax_energy,
+    "size_fair_energy": size_fair_energy,
+    "l1": l1,
+    "cross_entropy": cross_entropy,
+    "rrr_maps": rrr_maps,
+}
+SIGNED = {"softmax_energy"}

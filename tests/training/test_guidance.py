@@ -16,6 +16,7 @@ from wheretolook.records import VOID, Batch, Sample, collate
 from wheretolook.training.stage import Stage
 
 from .made import (
+    EVERY,
     EVERYTHING,
     LOSSES,
     VARIANTS,
@@ -27,7 +28,7 @@ from .made import (
     sample,
     weighing,
 )
-from .reference import reference_terms
+from .reference import COMPARED, reference_terms
 
 Terms = dict[str, torch.Tensor]
 
@@ -108,9 +109,8 @@ def test_chunks_of_the_masked_pass_change_nothing(chunk: int):
 
 
 def test_total_is_the_weighted_sum():
-    total, losses = stage_with({"energy.weight": 3.0, "softmax_energy.weight": 1.7}).terms(made_batch())
-    weights = {"classification": 0.7, "mining": 1.3, "squared": 2.0, "energy": 3.0, "segmentation": 1.1}
-    weights["softmax_energy"] = 1.7
+    total, losses = stage_with(EVERY).terms(made_batch())
+    weights = {name.removesuffix(".weight"): weight for name, weight in EVERY.items()}
     torch.testing.assert_close(total, sum(weight * losses[name] for name, weight in weights.items()))
     assert all(losses[name] > 0 for name in weights)
 
@@ -118,7 +118,7 @@ def test_total_is_the_weighted_sum():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_weight_of_zero_leaves_the_loss_out(loss: str, monkeypatch: pytest.MonkeyPatch):
     """It is not computed, and not in the record."""
-    stage = stage_with({"energy.weight": 3.0, "softmax_energy.weight": 1.7, f"{loss}.weight": 0.0})
+    stage = stage_with({**EVERY, f"{loss}.weight": 0.0})
     monkeypatch.setitem(LOSS_TABLE, loss, LOSS_TABLE[loss]._replace(compute=lambda *_: 1 / 0))
     total, losses = stage.terms(made_batch())
     assert losses.keys() == {*LOSSES} - {loss} and total.isfinite()
@@ -145,11 +145,9 @@ REACHES = [
     ("mining", {}, {"trunk", "classifier"}),
     ("mining", {"mining.updates": "attention"}, {"trunk"}),
     ("mining", {"mining.updates": "attention", "channel_weights": "second_order"}, {"trunk", "classifier"}),
-    ("squared", {}, {"trunk"}),
     ("squared", {"channel_weights": "second_order"}, {"trunk", "classifier"}),
     ("squared", {"squared.reduction": "sum"}, {"trunk"}),
-    ("energy", {}, {"trunk"}),
-    ("softmax_energy", {}, {"trunk"}),
+    *((name, {}, {"trunk"}) for name in COMPARED),
     ("segmentation", {}, {"trunk", "segmenter"}),
 ]
 
@@ -188,7 +186,7 @@ def test_a_batch_is_the_average_of_its_images(options: dict[str, object]):
     segmented = [terms for one, terms in singles if one.segmented]
     every = [terms for _, terms in singles]
     assert [len(counted) for counted in (every, annotated, segmented)] == [6, 4, 4]
-    guided = {"squared": annotated, "energy": annotated, "softmax_energy": annotated, "segmentation": segmented}
+    guided = {**dict.fromkeys(COMPARED, annotated), "segmentation": segmented}
     for name in whole.keys() - {"total"}:
         values = torch.stack([terms[name] for terms in guided.get(name, every)])
         torch.testing.assert_close(whole[name], values.mean(), rtol=1e-6, atol=1e-9)
@@ -313,8 +311,7 @@ def test_a_labelled_class_without_a_box_is_not_taught_to_be_nowhere():
     mask = torch.where(both.mask == 2, VOID, both.mask)
     shown = both._replace(mask=mask, targets=planes(mask, (0, 1, 2)), segmented=False)
     alone = shown._replace(labels=torch.tensor([True, False, True]), targets=planes(mask, (0, 2)))
-    both_reductions = (("squared", {}), ("squared", {"squared.reduction": "sum"}))
-    for loss, options in (*both_reductions, ("energy", {}), ("softmax_energy", {})):
+    for loss, options in (("squared", {"squared.reduction": "sum"}), *((name, {}) for name in COMPARED)):
         stage = stage_with({**weighing(**{loss: 1.0}), **options})
         found, expected = (terms_of(stage, collate([one]))[loss] for one in (shown, alone))
         torch.testing.assert_close(found, expected)
@@ -347,7 +344,7 @@ def test_mining_gradients_travel_at_the_trainers_scale():
         assert stage.loss_scale() == scale
 
 
-@pytest.mark.parametrize("loss", ["mining", "squared", "energy", "softmax_energy"])
+@pytest.mark.parametrize("loss", ["mining", *COMPARED])
 def test_a_batch_without_any_class_leaves_a_loss_of_zero_that_can_be_differentiated(loss: str):
     stage = stage_with({**weighing(**{loss: 1.0}), "freeze_classifier": False, "channel_weights": "second_order"})
     total, _ = stage.terms(collate([sample("bare", ()), sample("empty", ())]))

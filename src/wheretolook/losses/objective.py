@@ -9,9 +9,13 @@ from torch import Tensor
 
 from wheretolook.errors import ConfigError
 from wheretolook.losses.classification import classification
+from wheretolook.losses.cross_entropy import cross_entropy
 from wheretolook.losses.energy import energy
+from wheretolook.losses.l1 import l1
 from wheretolook.losses.mining import mining, mining_reaches
+from wheretolook.losses.rrr_maps import rrr_maps
 from wheretolook.losses.segmentation import segmentation
+from wheretolook.losses.size_fair_energy import size_fair_energy
 from wheretolook.losses.softmax_energy import softmax_energy
 from wheretolook.losses.squared import squared
 from wheretolook.losses.step import Loss, Need, Step
@@ -28,6 +32,10 @@ LOSSES: dict[str, Loss] = {
     "squared": Loss(squared, GUIDING, lambda options: {"trunk"}),
     "energy": Loss(energy, GUIDING, lambda options: {"trunk"}),
     "softmax_energy": Loss(softmax_energy, GUIDING, lambda options: {"trunk"}),
+    "size_fair_energy": Loss(size_fair_energy, GUIDING, lambda options: {"trunk"}),
+    "l1": Loss(l1, GUIDING, lambda options: {"trunk"}),
+    "cross_entropy": Loss(cross_entropy, GUIDING, lambda options: {"trunk"}),
+    "rrr_maps": Loss(rrr_maps, GUIDING, lambda options: {"trunk"}),
     "segmentation": Loss(segmentation, frozenset({"masks"}), lambda options: {"trunk", "segmenter"}),
 }
 

@@ -101,6 +101,74 @@ class SoftmaxEnergyOptions:
 
 
 @dataclass(frozen=True)
+class L1Options:
+    """L1: absolute difference of attention and annotation.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        resolution: where map and annotation are compared.
+        normalising: of a map before it is compared: min_max, max only, or none.
+        upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
+    """
+
+    weight: float = 0.0
+    resolution: Resolution = "image"
+    normalising: Normalising = "max"
+    upsampling: Upsampling = "bilinear"
+
+
+@dataclass(frozen=True)
+class CrossEntropyOptions:
+    """Cross-entropy per pixel: attention as the chance that a pixel is the object's.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        outside: ask for no attention outside of the object, too; otherwise attention there costs nothing.
+        resolution: where map and annotation are compared.
+        normalising: of a map before it is compared: min_max or max only.
+        upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
+    """
+
+    weight: float = 0.0
+    outside: bool = False
+    resolution: Resolution = "image"
+    normalising: Literal["min_max", "max"] = "max"
+    upsampling: Upsampling = "bilinear"
+
+
+@dataclass(frozen=True)
+class RRRMapsOptions:
+    """Right for the right reasons on maps: squared attention outside of the annotated object.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        resolution: where map and annotation are compared.
+        normalising: of a map before it is compared: min_max, max only, or none.
+        upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
+    """
+
+    weight: float = 0.0
+    resolution: Resolution = "image"
+    normalising: Normalising = "max"
+    upsampling: Upsampling = "bilinear"
+
+
+@dataclass(frozen=True)
+class SizeFairEnergyOptions:
+    """Size-fair energy: mean attention beside the annotated object, over that beside and on it.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        resolution: where map and annotation are compared.
+        upsampling: bilinear, or the same with corners aligned.
+    """
+
+    weight: float = 0.0
+    resolution: Resolution = "image"
+    upsampling: Literal["bilinear", "aligned"] = "bilinear"
+
+
+@dataclass(frozen=True)
 class SegmentationOptions:
     """Cross-entropy of each pixel.
 
@@ -122,6 +190,10 @@ class ObjectiveOptions:
         squared: squared difference of attention and annotation.
         energy: attention outside of the annotation.
         softmax_energy: the same of a softmax over positions, which also moves maps that are all zero.
+        size_fair_energy: the same of means in place of sums, fair to small objects.
+        l1: absolute difference of attention and annotation.
+        cross_entropy: attention as the chance that a pixel is the object's.
+        rrr_maps: squared attention outside of the annotation.
         segmentation: the class of each pixel.
         freeze_classifier: keep the classifier as it is, or let it train along.
         channel_weights: those of the maps are constants in the graph, or differentiated too (second order).
@@ -134,6 +206,10 @@ class ObjectiveOptions:
     squared: SquaredOptions = field(default_factory=SquaredOptions)
     energy: EnergyOptions = field(default_factory=EnergyOptions)
     softmax_energy: SoftmaxEnergyOptions = field(default_factory=SoftmaxEnergyOptions)
+    size_fair_energy: SizeFairEnergyOptions = field(default_factory=SizeFairEnergyOptions)
+    l1: L1Options = field(default_factory=L1Options)
+    cross_entropy: CrossEntropyOptions = field(default_factory=CrossEntropyOptions)
+    rrr_maps: RRRMapsOptions = field(default_factory=RRRMapsOptions)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     freeze_classifier: bool = True
     channel_weights: ChannelWeights = "constant"
