@@ -3,6 +3,7 @@
 import json
 import math
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,6 +58,34 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+@contextmanager
+def writing_folder(folder: Path) -> Iterator[Path]:
+    """Fill a temporary folder; once the block ends well it becomes `folder`, otherwise it is removed.
+
+    Args:
+        folder: the folder to write; not there yet, or empty.
+
+    Yields:
+        An empty folder beside it.
+
+    Raises:
+        DataError: there is something in `folder` already, or it cannot be written.
+    """
+    temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(4)}")
+    with writing(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise DataError(f"expected an empty or new folder, got {folder} with something in it; name another")
+        temporary.mkdir(parents=True)
+    try:
+        with writing(folder):
+            yield temporary
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:

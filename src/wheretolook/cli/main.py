@@ -20,6 +20,7 @@ from wheretolook.options.commands import (
     Convert,
     Evaluate,
     Fetch,
+    Inject,
     Recipe,
     TrainClassifier,
     TrainGain,
@@ -56,6 +57,9 @@ COMMANDS = {
         "run.run_recipe",
         "run the packaged recipe on made scenes; takes the options of run",
         defaults=(str(files("wheretolook") / "recipes" / "demo.yaml"),),
+    ),
+    "inject": Command(
+        Inject, "inject.inject", "tie a mark to the classes of a data set: would guidance save the network?"
     ),
     "convert": Command(Convert, "convert.convert", "write weights in another format"),
     "fetch": Command(

@@ -8,6 +8,8 @@ from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import HardwareOptions, TrainingOptions
 
+Shortcut = Literal["tag", "patch", "background", "frame"]
+
 PLACED = "placed"  # in the metadata of an option that is given by its place, without its name: what it means
 
 SOURCE = "a weights file or run folder"
@@ -187,6 +189,37 @@ class Recipe:
     guided: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     guidance: TrainingOptions = field(default_factory=_guidance_training)
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
+
+
+@dataclass(frozen=True)
+class Inject:
+    """Copy a data set with a mark in each image that is tied to the classes in training and to nothing in measuring.
+
+    A network that reads the mark and not the object is right in training and wrong wherever the mark is another
+    class's. The copy is a plain folder: where the marks are is in `avoid/`, whose they are in `groups.csv`, and a
+    recipe that trains without and with guidance is in `recipe.yaml`.
+
+    Args:
+        shortcut: a tag (a letter on a label), a patch (a grey square), the background (a texture; needs masks) or a
+            frame.
+        strength: 0 to 1: share of the training images whose mark is that of a class that they show; the others have
+            that of any other class.
+        split: the split to train on.
+        measured: the splits to validate and test on; half of their marks are another class's.
+        layout: what the folder is; auto looks.
+        resize: length in pixels that each image's longer side is resized to; none keeps the full size.
+        seed: of all that is drawn.
+    """
+
+    data: str = field(metadata={PLACED: "the data set's folder"})
+    out: str = field(metadata={PLACED: "the folder to write"})
+    shortcut: Shortcut = "tag"
+    strength: float = 1.0
+    split: str = "train"
+    measured: list[str] = field(default_factory=lambda: ["val"])
+    layout: str = "auto"
+    resize: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
