@@ -1,0 +1,88 @@
+"""The copy that `inject` writes, opened again as data."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wheretolook.cli.main import main
+from wheretolook.data import open_dataset
+from wheretolook.options.data import DataOptions
+
+from ..data.folders_on_disk import write_image
+
+
+def folder(root: Path, masks: bool = True) -> Path:
+    """Two classes, eight images in each split, one of them without any object."""
+    for split in ("train", "val"):
+        for number in range(8):
+            name = f"{split}{number}"
+            write_image(root / "images" / f"{name}.png", 35, 42)
+            mask = np.zeros((35, 42), np.uint8)
+            if number < 7:
+                mask[12:22, 14:26] = 1 + number % 2
+            (root / "masks").mkdir(exist_ok=True)
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+        (root / "splits").mkdir(exist_ok=True)
+        (root / "splits" / f"{split}.txt").write_text("".join(f"{split}{number}\n" for number in range(8)))
+    (root / "classes.txt").write_text("cat\ndog\n")
+    return root
+
+
+@pytest.mark.parametrize("shortcut", ["tag", "background"])
+def test_the_copy_opens_with_its_marks_and_groups(tmp_path: Path, shortcut: str):
+    source, out = folder(tmp_path / "data"), tmp_path / "copy"
+    assert main(["inject", str(source), str(out), "--shortcut", shortcut]) == 0
+    config = DataOptions(root=str(out), group_by=["mark"])
+    before = open_dataset(DataOptions(root=str(source)), "train")
+    for split in ("train", "val"):
+        dataset = open_dataset(config, split)
+        assert len(dataset) == 7  # the image without an object has no class to tie a mark to
+        for index in range(len(dataset)):
+            sample, avoid = dataset[index], np.asarray(Image.open(out / "avoid" / f"{dataset.names[index]}.png")) > 0
+            assert sample.labels.sum() == 1
+            if split == "train":
+                given = before[index]
+                assert torch.equal(sample.labels, given.labels) and sample.group.endswith(", own mark")
+                same = (sample.image - given.image).abs().amax(dim=0) <= 0.5 / 255
+                assert same[torch.from_numpy(~avoid)].all() and not same[torch.from_numpy(avoid)].all()
+    with (out / "groups.csv").open() as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    with (out / "labels.csv").open() as file:
+        labels = {row["image"]: row["classes"] for row in csv.DictReader(file)}
+    assert all((row["mark_of"] == labels[name]) == (row["mark"] == "own mark") for name, row in rows.items())
+
+
+def test_strength_and_seed_matter(tmp_path: Path):
+    source = folder(tmp_path / "data")
+
+    def marks(*options: str) -> list[str]:
+        out = tmp_path / "_".join(options or ("none",))
+        assert main(["inject", str(source), str(out), *options]) == 0
+        with (out / "groups.csv").open() as file:
+            return [row["mark"] for row in csv.DictReader(file) if row["image"].startswith("train")]
+
+    assert set(marks()) == {"own mark"} and set(marks("--strength", "0")) == {"another's mark"}
+    assert len({tuple(marks("--strength", "0.5", "--seed", str(seed))) for seed in range(4)}) > 1
+
+
+def test_what_cannot_be_done_is_said_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source, out = folder(tmp_path / "data"), tmp_path / "copy"
+    for options, said in (
+        (("--strength", "1.5"), "expected a strength from 0 to 1"),
+        (("--split", "trian"), "trian"),
+        (("--shortcut", "sticker"), "sticker"),
+    ):
+        assert main(["inject", str(source), str(out), *options]) == 2
+        assert said in capsys.readouterr().err
+    (source / "images" / "val3.png").write_bytes(b"no image")
+    assert main(["inject", str(source), str(out)]) == 2
+    assert "val3" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+    out.mkdir()
+    (out / "mine.txt").write_text("kept")
+    assert main(["inject", str(source), str(out)]) == 2
+    assert "something in it" in capsys.readouterr().err and (out / "mine.txt").read_text() == "kept"
