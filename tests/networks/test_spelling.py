@@ -6,13 +6,13 @@ from wheretolook.cli.main import main, make_parser, read_recipe, spelled
 from wheretolook.options.network import NetworkOptions
 
 SPELLED = NetworkOptions(
-    "timm:convnext_atto", {"depths": [1, 1, 1, 1], "drop_rate": 0.5}, "stages", "classifier", (64, 96)
+    "timm:convnext_atto", {"depths": [1, 1, 1, 1], "drop_rate": 0.5}, "stages", "classifier", True, (64, 96)
 )
 
 
 def test_a_network_is_spelled_in_a_recipe(tmp_path):
     arguments = "arguments: {depths: [1, 1, 1, 1], drop_rate: 0.5}"
-    layer = "layer: stages, scores: classifier, input_size: [64, 96]"
+    layer = "layer: stages, scores: classifier, segments: true, input_size: [64, 96]"
     (tmp_path / "recipe.yaml").write_text(f"network: {{name: 'timm:convnext_atto', {arguments}, {layer}}}\n")
     assert read_recipe(tmp_path / "recipe.yaml").network == SPELLED
 
@@ -30,7 +30,7 @@ def test_a_network_is_spelled_on_the_command_line(arguments, prefix):
     """In full, or with `--network`, `--layer` and `--scores` alone."""
     name = "--network" if prefix == "--" else "--network.name"
     words = [name, "timm:convnext_atto", *arguments, f"{prefix}layer=stages"]
-    words += [f"{prefix}scores", "classifier", "--network.input_size", "64", "96"]
+    words += [f"{prefix}scores", "classifier", "--network.segments", "true", "--network.input_size", "64", "96"]
     chosen = make_parser().parse_args(spelled(["train-segmenter", *words]))
     assert make_parser().instantiate(chosen)["train-segmenter"]["network"] == SPELLED
 

@@ -97,6 +97,7 @@ class GuidedModule(GuidedNetwork):
             "layer": self.layer,
             "scores": self.scores,
             "input_size": list(self.input_size),
+            "segments": self.segments,
             "background": self.shapes.masks == len(self.class_names) + 1,
             "classifier_widths": None if self.classifier is None else list(self.classifier.widths),
         }
@@ -217,6 +218,7 @@ def guide(
     input_size: int | tuple[int, int] | None = None,
     images: Tensor | None = None,
     background: bool = True,
+    segments: bool | None = None,
     classifier_widths: tuple[int, int] = CLASSIFIER_WIDTHS,
     source: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -240,6 +242,8 @@ def guide(
             itself, and for 224.
         images: images to try the module with, in place of `input_size`.
         background: whether channel 0 of the mask scores is background; with as many names as channels it never is.
+        segments: True for mask scores in an output that has the shape of the images; None takes such an output for an
+            image (an autoencoder's, say), unless `scores` is `"pooled"`; False takes no output for mask scores.
         classifier_widths: widths of the added classifier's hidden layers.
         source: where the module comes from, for `describe`; None for the name of its class.
         seed: of the added classifier's weights.
@@ -258,8 +262,10 @@ def guide(
     """
     names = None if class_names is None else tuple(class_names)
     own = uncompiled(module)
+    masked = True if segments is None and scores == "pooled" else segments
     with as_written(module):
-        run = dry_run(own, trial_images(own, input_size, images), None if names is None else len(names))
+        run = dry_run(own, trial_images(own, input_size, images), None if names is None else len(names), masked)
+    _require_masks(run, scores, segments)
     names = _names(run, names, background, scores)
     origin = _source(run.shapes, scores)
     found = find_layer(run) if layer is None else named_layer(run, own, layer)
@@ -280,6 +286,26 @@ def guide(
         input_size=run.size,
         classifier=classifier,
         source=source,
+    )
+
+
+def _require_masks(run: DryRun, scores: str, segments: bool | None) -> None:
+    """What is said of mask scores must be so; an output that only may be some is mentioned."""
+    if segments and not run.shapes.masks:
+        raise ConfigError(
+            "expected mask scores (B, S, h, w) of the classes, since segments is true, but the module gives none; "
+            "leave segments out, or name all classes"
+        )
+    if not run.shapes.images:
+        return
+    what = f"the output of {run.shapes.images} channels that has the shape of the images"
+    if not run.shapes.logits and scores != "classifier":
+        raise ConfigError(
+            f"expected class scores (B, C) or mask scores, but {what} may be an image; say segments=True "
+            "(--network.segments true) if it is mask scores, or add a classifier with scores='classifier'"
+        )
+    logger.warning(
+        "%s is taken for an image; say segments=True (--network.segments true) if it is mask scores, else False", what
     )
 
 

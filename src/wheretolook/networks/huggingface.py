@@ -57,7 +57,8 @@ def transformers_module(wanted: Wanted) -> Made:
         told = transformers.AutoConfig.for_model(config["model_type"], **values, **labels)
         module = maker.from_config(told, trust_remote_code=False)
     source = {"network": f"transformers:{config['model_type']}", "arguments": {CONFIG: config}}
-    return Made(module, None if isinstance(stored, Mapping) else folder_preprocessing(folder), _size(config), source)
+    preprocessing = None if isinstance(stored, Mapping) else folder_preprocessing(folder)
+    return Made(module, preprocessing, _size(config), source, segments or None)
 
 
 def folder_preprocessing(folder: Path) -> Preprocessing:

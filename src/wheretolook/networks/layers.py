@@ -67,13 +67,19 @@ class Layer(NamedTuple):
 Parts = dict[Part, tuple[list[str], list[str]]]  # names of modules, and of parameters that no such module holds
 
 
-def dry_run(module: nn.Module, images: Float[Tensor, "batch channels height width"], classes: int | None) -> DryRun:
+def dry_run(
+    module: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    classes: int | None,
+    segments: bool | None = None,
+) -> DryRun:
     """Run the module once with hooks on everything, and leave it as it was.
 
     Args:
         module: any network that takes a batch of images.
         images: two or more, so that the batch is told from other axes.
         classes: how many foreground classes there are; None where the module's scores tell.
+        segments: see `score_shapes`.
 
     Raises:
         ConfigError: the module does not run on such images.
@@ -113,7 +119,7 @@ def dry_run(module: nn.Module, images: Float[Tensor, "batch channels height widt
         finally:
             for handle in handles:
                 handle.remove()
-        shapes = score_shapes(result, batch, classes)
+        shapes = score_shapes(result, images, classes, segments)
         scores = shapes.find(result, batch)
         other = None if scores.logits is not None or scores.masks is not None else next(tensors_in(result), None)
         gradients = _gradients(scores.logits if scores.logits is not None else other, calls)

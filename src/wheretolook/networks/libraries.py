@@ -41,7 +41,7 @@ def torchvision_module(wanted: Wanted) -> Made:
     record = models.get_model_weights(wanted.name).DEFAULT.transforms()
     side = None if background else record.crop_size[0]
     preprocessing = Preprocessing("RGB", 1.0, three(record.mean), three(record.std))
-    return Made(module, preprocessing, None if side is None else (side, side), {})
+    return Made(module, preprocessing, None if side is None else (side, side), {}, bool(background) or None)
 
 
 def timm_module(wanted: Wanted) -> Made:
@@ -67,7 +67,7 @@ def smp_module(wanted: Wanted) -> Made:
         arguments["aux_params"] = {"classes": wanted.classes, **arguments["aux_params"]}
     with explaining(f"segmentation_models_pytorch's {wanted.name}", wanted.arguments):
         module = smp.create_model(wanted.name, **arguments)
-    return Made(module, _encoder_preprocessing(str(arguments["encoder_name"])), None, {})
+    return Made(module, _encoder_preprocessing(str(arguments["encoder_name"])), None, {}, segments=True)
 
 
 def _encoder_preprocessing(encoder: str) -> Preprocessing:

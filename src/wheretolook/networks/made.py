@@ -41,12 +41,14 @@ class Made(NamedTuple):
         preprocessing: None where the module itself knows.
         input_size: height and width of its images; None where any will do, or the module itself knows.
         source: what a description has to say for the module to be made again.
+        segments: True where its library says that it gives mask scores.
     """
 
     module: nn.Module
     preprocessing: Preprocessing | None
     input_size: tuple[int, int] | None
     source: dict[str, Any]
+    segments: bool | None = None
 
 
 def kept(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,10 +67,17 @@ class OwnScores(NamedTuple):
 
 
 class ScoreShapes(NamedTuple):
-    """How many channels a module's own scores have; 0 where it has none of that kind."""
+    """How many channels a module's own scores have; 0 where it has none of that kind.
+
+    Attributes:
+        logits: of its class scores.
+        masks: of its mask scores.
+        images: of an output that could be mask scores, and was taken for an image.
+    """
 
     logits: int
     masks: int
+    images: int = 0
 
     def find(self, output: Any, batch: int) -> OwnScores:
         """The first tensors of those shapes, since what else a module gives may change with its mode."""
@@ -83,20 +90,30 @@ class ScoreShapes(NamedTuple):
         return OwnScores(logits, masks)
 
 
-def score_shapes(output: Any, batch: int, classes: int | None) -> ScoreShapes:
+def score_shapes(
+    output: Any,
+    images: Float[Tensor, "batch channels height width"],
+    classes: int | None,
+    segments: bool | None = None,
+) -> ScoreShapes:
     """Which of a module's outputs are its scores: the first with as many channels as there are classes.
+
+    An output with the shape of the images may be one, as an autoencoder's is: it counts only where that is said.
 
     Args:
         output: what the module gave.
-        batch: for so many images.
+        images: for these.
         classes: how many foreground classes there are; None where that is not known yet.
+        segments: True where an output of the images' own shape is mask scores; False where no output is.
     """
+    batch = len(images)
     found = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.shape[:1] == (batch,)]
     logits = [tensor.shape[1] for tensor in found if tensor.ndim == 2 and classes in (None, tensor.shape[1])]
     known = classes if classes is not None or not logits else logits[0]
-    channels = [tensor.shape[1] for tensor in found if tensor.ndim == 4]
-    masks = [count for count in channels if known is None or count in (known, known + 1)]
-    return ScoreShapes((logits or [0])[0], (masks or [0])[0])
+    fits = [t for t in found if t.ndim == 4 and (known is None or t.shape[1] in (known, known + 1))]
+    alike = [tensor.shape[1] for tensor in fits if tensor.shape == images.shape and segments is None]
+    masks = [tensor.shape[1] for tensor in fits if segments or (segments is None and tensor.shape != images.shape)]
+    return ScoreShapes((logits or [0])[0], (masks or [0])[0], 0 if masks else (alike or [0])[0])
 
 
 def at_image_size(

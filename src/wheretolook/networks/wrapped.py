@@ -50,7 +50,7 @@ def build_guided(
     description = weights.description if weights is not None else {}
     if weights is None or not description:
         return _with_cells(_of_options(options, class_names, weights, make, preprocessing, seed))
-    _require_same(weights, options, make)
+    _require_same(weights, options)
     if not _makes_sense(description):
         raise broken_description(weights.path)
     try:
@@ -96,23 +96,32 @@ def _of_description(
     seed: int,
 ) -> GuidedModule:
     """The network that a file of ours describes, with its weights."""
-    description = weights.description
+    description, name = weights.description, weights.network
     named = tuple(description["class_names"])
     if class_names is not None and len(class_names) != len(named):
         raise ConfigError(f"expected {len(named)} class names, got {len(class_names)}: {', '.join(class_names)}")
-    name = weights.network
-    told = options.name is not None or make is not None
-    wanted = Wanted(name.partition(":")[2], dict(description.get("arguments", {})), len(named), from_file=True)
-    if name.partition(":")[0] not in LIBRARIES and not told:
+    if not _is_the_users(name) or make is not None or options.name == name:
+        arguments = dict(description.get("arguments", options.arguments))
+        wanted = Wanted(name.partition(":")[2], arguments, len(named), from_file=True)
+        made = make_module(name, wanted, make=make, seed=seed)
+    elif options.name is None:
+        maker = name if "arguments" in description else "package.module:function"  # else its class is all that is known
         raise ConfigError(
             f"its network is {name}, a function that is never run because a file says so; name it yourself: "
-            f"--network {name}, or load_network(path, make=function)"
+            f"--network {maker}, or load_network(path, make=function)"
         )
-    made = make_module(name, wanted, make=make, seed=seed)
+    else:
+        made = _made(options.name, options.arguments, len(named), None, seed)
+    _load_module(made, weights, strict=made.source["network"] != name)  # first: a last layer may start at zero
     given = preprocessing or preprocessing_of(description)
     network = _guided(made, options, class_names or named, given, description, seed)
-    _load(network, weights)
+    _load_classifier(network, weights)
     return network
+
+
+def _is_the_users(name: str) -> bool:
+    where, colon, _ = name.partition(":")
+    return bool(colon) and where not in LIBRARIES
 
 
 def _makes_sense(description: Mapping[str, Any]) -> bool:
@@ -123,6 +132,7 @@ def _makes_sense(description: Mapping[str, Any]) -> bool:
         and isinstance(description.get("layer"), str | None)
         and description.get("scores") in ("logits", "pooled", "classifier")
         and isinstance(description.get("background"), bool)
+        and isinstance(description.get("segments"), bool | None)
         and all(pair is None or _is_pair(pair) for pair in pairs)
     )
 
@@ -155,6 +165,7 @@ def _guided(
     size = options.input_size or description.get("input_size") or made.input_size
     widths = options.classifier_widths or description.get("classifier_widths")
     extra: dict[str, Any] = {} if widths is None else {"classifier_widths": tuple(widths)}
+    said = (options.segments, description.get("segments"), made.segments)
     return guide(
         made.module,
         options.layer or description.get("layer"),
@@ -163,6 +174,7 @@ def _guided(
         preprocessing=preprocessing or made.preprocessing,
         input_size=None if size is None else (int(size[0]), int(size[1])),
         background=bool(description.get("background", True)),
+        segments=next((answer for answer in said if answer is not None), None),
         source=made.source,
         seed=seed,
         **extra,
@@ -177,35 +189,50 @@ def _require_no_fcn_options(options: NetworkOptions) -> None:
             )
 
 
-def _require_same(weights: Weights, options: NetworkOptions, make: Callable[..., nn.Module] | None) -> None:
-    """Make sure that what the user names is what the file is of, as far as the name of a folder tells."""
+def _require_same(weights: Weights, options: NetworkOptions) -> None:
+    """Make sure that what the user names is what the file is of, as far as the name of a folder tells.
+
+    What is no library's may go by another name, or be the class that a function of the user's makes: whether it is
+    of the file, its arrays tell.
+    """
     name, described = options.name, weights.network
-    alike = name == described or (name or "").partition(":")[0] == described.partition(":")[0] == "transformers"
-    if name is not None and make is None and not alike:
+    alike = name in (None, described) or str(name).partition(":")[0] == described.partition(":")[0] == "transformers"
+    if not alike and not _is_the_users(described):
         raise WeightsError(
             f"{weights.path}: expected weights of {name}, got those of {described}; choose one of the two"
         )
-    given, kept = options.arguments, weights.description.get("arguments", {})
-    if given and given != kept and not (name or "").startswith("transformers:"):
+    given, kept = options.arguments, weights.description.get("arguments", options.arguments)
+    if alike and given and given != kept and not described.startswith("transformers:"):
         raise WeightsError(
             f"{weights.path}: expected network.arguments as in the file, {kept}, got {given}; leave them out"
         )
 
 
-def _load(network: GuidedModule, weights: Weights) -> None:
-    """Every array of the module; an added classifier's where the file has one of its widths."""
-    own = network.state_dict()
+def _load_module(made: Made, weights: Weights, *, strict: bool) -> None:
+    """Every array of the module; where `strict`, the file must have no other."""
+    own = {f"module.{name}": tensor for name, tensor in made.module.state_dict().items()}
     shared = fitting(own, weights.tensors)
-    lacking = [name for name in own if name not in shared]
-    lost = [name for name in lacking if not name.startswith("classifier.")]
-    if lost:
+    lost = [name for name in own if name not in shared]
+    unused = [name for name in weights.tensors if name.startswith("module.") and name not in own] if strict else []
+    if lost or unused:
+        what = f"none that fits for {listed(lost)}" if lost else f"{listed(unused)} besides"
         raise WeightsError(
-            f"{weights.path}: expected the arrays of {weights.network}, got none that fits for {listed(lost)}; "
-            "file and description, or the library's version, do not belong together"
+            f"{weights.path}: expected the arrays of {made.source['network']}, got {what}; network and file, or the "
+            "library's version, do not belong together"
         )
     require_numbers(weights, shared)
+    made.module.load_state_dict({name.removeprefix("module."): tensor for name, tensor in shared.items()})
+
+
+def _load_classifier(network: GuidedModule, weights: Weights) -> None:
+    """The added classifier's arrays, where the file has one of its widths."""
+    if network.classifier is None:
+        return
+    own = {f"classifier.{name}": tensor for name, tensor in network.classifier.state_dict().items()}
+    shared = fitting(own, weights.tensors)
+    require_numbers(weights, shared)
     network.load_state_dict(shared, strict=False)
-    if lacking:
+    if len(shared) < len(own):
         log.warning(
             "%s: started fresh: the added classifier; train it before its attention means anything", weights.path
         )

@@ -16,6 +16,8 @@ class NetworkOptions:
         layer: name of the module whose output attention is read from; none to find it.
         scores: where class scores come from: logits of the network's own, its mask scores pooled over the image, or an
             added classifier that wants training; none for the first of the network's own that there are.
+        segments: true for mask scores in an output that has the shape of the images; none takes that for an image (an
+            autoencoder's, say), unless the library says otherwise; false takes no output for mask scores.
         input_size: height and width of the images to try the network with; none for what its library says.
         widths: of an FCN, channels of the five blocks of the trunk; VGG16 has 64 128 256 512 512.
         segmenter_width: of an FCN, channels of fc6 and fc7; the original has 4096.
@@ -31,6 +33,7 @@ class NetworkOptions:
     arguments: dict[str, Any] = field(default_factory=dict)
     layer: str | None = None
     scores: Literal["logits", "pooled", "classifier"] | None = None
+    segments: bool | None = None
     input_size: tuple[int, int] | None = None
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
     segmenter_width: int = 4096
