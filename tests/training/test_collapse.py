@@ -72,7 +72,7 @@ def test_maps_that_cover_nothing_or_everything_are_seen(
         caplog.clear()
         watch = CollapseWatch()
         step = Stage.guidance(made_network(), TrainingOptions(), objective).forward_step(batch)
-        step = replace(step, maps=maps, pairs=step.pairs[:2], targets=step.targets[:2])
+        step = replace(step, signed_maps=maps, pairs=step.pairs[:2], targets=step.targets[:2])
         with caplog.at_level(logging.WARNING, "wheretolook"):
             for number in range(PATIENCE):
                 watch.see(number, coverage=coverage(step, objective), recall=recall(step))
