@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wheretolook.losses.classification import classification_loss
     from wheretolook.losses.cross_entropy import cross_entropy_loss
     from wheretolook.losses.energy import energy_loss
+    from wheretolook.losses.input_gradients import input_gradients, input_gradients_loss
     from wheretolook.losses.l1 import l1_loss
     from wheretolook.losses.mining import masked_images, mining_loss, soft_mask
     from wheretolook.losses.reduce import average_images, average_pairs, present_pairs
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
         ClassificationOptions,
         CrossEntropyOptions,
         EnergyOptions,
+        InputGradientsOptions,
         L1Options,
         MiningOptions,
+        MixedBackgroundOptions,
         ObjectiveOptions,
+        RobustGradientsOptions,
         RRRMapsOptions,
         SegmentationOptions,
         SizeFairEnergyOptions,
@@ -77,12 +81,15 @@ __all__ = [
     "GuidedModule",
     "GuidedNetwork",
     "GuidedOutput",
+    "InputGradientsOptions",
     "L1Options",
     "MiningOptions",
+    "MixedBackgroundOptions",
     "NetworkOptions",
     "ObjectiveOptions",
     "Preprocessing",
     "RRRMapsOptions",
+    "RobustGradientsOptions",
     "Sample",
     "ScenesOptions",
     "SegmentationOptions",
@@ -105,6 +112,8 @@ __all__ = [
     "external_loss",
     "guide",
     "image_maps",
+    "input_gradients",
+    "input_gradients_loss",
     "l1_loss",
     "load_network",
     "masked_images",
@@ -150,6 +159,7 @@ _HOMES = {
     ),
     "losses.segmentation": ("segmentation_loss",),
     "losses.cross_entropy": ("cross_entropy_loss",),
+    "losses.input_gradients": ("input_gradients", "input_gradients_loss"),
     "losses.l1": ("l1_loss",),
     "losses.rrr_maps": ("rrr_maps_loss",),
     "losses.size_fair_energy": ("size_fair_energy_loss",),
@@ -175,10 +185,13 @@ _HOMES = {
         "ClassificationOptions",
         "CrossEntropyOptions",
         "EnergyOptions",
+        "InputGradientsOptions",
         "L1Options",
         "MiningOptions",
+        "MixedBackgroundOptions",
         "ObjectiveOptions",
         "RRRMapsOptions",
+        "RobustGradientsOptions",
         "SegmentationOptions",
         "SizeFairEnergyOptions",
         "SoftmaxEnergyOptions",

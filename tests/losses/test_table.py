@@ -52,6 +52,8 @@ def test_the_gradient_of_every_loss_is_its_slope(name: str, monkeypatch: pytest.
     """Central differences along a random direction of all weights at once."""
     monkeypatch.setattr("wheretolook.losses.softmax_energy.deviation", lambda *_: torch.tensor(0.01))
     monkeypatch.setattr("wheretolook.attention.maps.normalised", lambda maps, *_: maps)
+    worst = 0.1 * torch.rand(made_batch().images.shape, dtype=torch.float64)  # the place of a maximum
+    monkeypatch.setattr("wheretolook.losses.robust_gradients.worst_changes", lambda *_: worst)
     objective = changed(ObjectiveOptions(), {**weighing(**{name: 1.7}), **DIFFERENTIATED})
     stage = Stage.guidance(made_network(smooth=True), TrainingOptions(), objective)
     batch = made_batch()
@@ -60,13 +62,15 @@ def test_the_gradient_of_every_loss_is_its_slope(name: str, monkeypatch: pytest.
     directions = [torch.randn_like(weight) for weight in weights]
     slope = sum((g * d).sum() for g, d in zip(found, directions, strict=True) if g is not None)
 
-    def shifted(step: float) -> torch.Tensor:
+    def moved(step: float) -> None:
         with torch.no_grad():
             for weight, direction in zip(weights, directions, strict=True):
                 weight += step * direction
-            value = stage.terms(batch)[0].detach()
-            for weight, direction in zip(weights, directions, strict=True):
-                weight -= step * direction
+
+    def shifted(step: float) -> torch.Tensor:
+        moved(step)
+        value = stage.terms(batch)[0].detach()
+        moved(-step)
         return value
 
     step = 1e-9  # larger ones cross the kinks of the ReLUs

@@ -32,6 +32,9 @@ def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) 
             elif name == "segmentation":
                 if batch.segmented[number] and (mask != VOID).any():
                     values.append(segmentation(output.mask_scores[0], mask))
+            elif name in GRADIENTS:
+                if present and shown == present:
+                    values.append(GRADIENTS[name](network, config, batch, number))
             elif shown:
                 small = signed if name in SIGNED else maps
                 values.append(mean([COMPARED[name](config, small[index], mask, 1 + index) for index in shown]))
@@ -178,6 +181,43 @@ def segmentation(scores: Tensor, mask: Tensor) -> Tensor:
     return torch.cat(losses).mean()
 
 
+def gradient_outside(network: nn.Module, image: Tensor, mask: Tensor, labels: Tensor, share: str) -> Tensor:
+    """By the slope of log(p (1 - p)), which is 1 - 2 p, and the gradients of the scores one by one."""
+    images = network.preprocessing(image[None])
+    images = images if images.requires_grad else images.requires_grad_()
+    total = torch.zeros_like(images)
+    for score in network(images).class_scores[0]:
+        (gradient,) = torch.autograd.grad(score, images, create_graph=True)
+        total = total + (1 - 2 / (1 + torch.exp(-score))) * gradient
+    values = [1 + index for index in labels.nonzero().flatten().tolist()]
+    inside = sum((mask == value).double() for value in values)
+    outside = (1 - inside) * (mask != VOID)
+    squares = (total[0] ** 2).sum(dim=0)
+    if share == "sum":
+        return (squares * outside).sum()
+    return (squares * outside).sum() / (squares * (outside + inside)).sum()
+
+
+def input_gradients(network: nn.Module, config: ObjectiveOptions, batch: Batch, number: int) -> Tensor:
+    options = config.input_gradients
+    return gradient_outside(network, batch.images[number], batch.masks[number], batch.labels[number], options.share)
+
+
+def robust_gradients(network: nn.Module, config: ObjectiveOptions, batch: Batch, number: int) -> Tensor:
+    """From the image itself uphill; where that is no worse, at the image itself."""
+    options = config.robust_gradients
+    image, mask, labels = batch.images[number], batch.masks[number], batch.labels[number]
+    irrelevant = (mask == 0).double()
+    place = image.clone()
+    for _ in range(options.ascent):
+        place = place.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(gradient_outside(network, place, mask, labels, options.share), place)
+        place = place.detach() + 2 * options.epsilon / options.ascent * irrelevant * slope.sign()
+        place = image + (place - image).clamp(-options.epsilon, options.epsilon)
+    losses = [gradient_outside(network, one.detach(), mask, labels, options.share) for one in (image, place)]
+    return max(losses)
+
+
 def classification(scores: Tensor, labels: Tensor) -> Tensor:
     losses = [-torch.log(torch.sigmoid(s if present else -s)) for s, present in zip(scores, labels, strict=True)]
     return sum(losses) / len(losses)
@@ -193,3 +233,4 @@ COMPARED = {
     "rrr_maps": rrr_maps,
 }
 SIGNED = {"softmax_energy"}
+GRADIENTS = {"input_gradients": input_gradients, "robust_gradients": robust_gradients}

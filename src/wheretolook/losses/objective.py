@@ -11,20 +11,24 @@ from wheretolook.errors import ConfigError
 from wheretolook.losses.classification import classification
 from wheretolook.losses.cross_entropy import cross_entropy
 from wheretolook.losses.energy import energy
+from wheretolook.losses.input_gradients import of_right_reasons
 from wheretolook.losses.l1 import l1
 from wheretolook.losses.mining import mining, mining_reaches
 from wheretolook.losses.mixed_background import mixed_background
+from wheretolook.losses.robust_gradients import robust_gradients
 from wheretolook.losses.rrr_maps import rrr_maps
 from wheretolook.losses.segmentation import segmentation
 from wheretolook.losses.size_fair_energy import size_fair_energy
 from wheretolook.losses.softmax_energy import softmax_energy
 from wheretolook.losses.squared import squared
 from wheretolook.losses.step import Loss, Need, Step
-from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.objective import ObjectiveOptions, RobustGradientsOptions
 from wheretolook.records import Part
 
 SEGMENTATION = 1.5  # what segmentation weighs unless it is said; the predecessor's weight
 GUIDING: frozenset[Need] = frozenset({"maps", "annotations"})
+GRADIENTS: frozenset[Need] = frozenset({"input_gradients", "annotations"})
+ATTENTION: frozenset[Need] = frozenset({"maps", "input_gradients"})  # what makes a loss one of guidance
 
 # by name, which is that of its group of options
 LOSSES: dict[str, Loss] = {
@@ -38,6 +42,8 @@ LOSSES: dict[str, Loss] = {
     "cross_entropy": Loss(cross_entropy, GUIDING, lambda options: {"trunk"}),
     "rrr_maps": Loss(rrr_maps, GUIDING, lambda options: {"trunk"}),
     "mixed_background": Loss(mixed_background, frozenset({"annotations"}), lambda options: {"trunk", "classifier"}),
+    "input_gradients": Loss(of_right_reasons, GRADIENTS, lambda options: {"trunk", "classifier"}),
+    "robust_gradients": Loss(robust_gradients, GRADIENTS, lambda options: {"trunk", "classifier"}),
     "segmentation": Loss(segmentation, frozenset({"masks"}), lambda options: {"trunk", "segmenter"}),
 }
 
@@ -109,7 +115,7 @@ def warmed(weights: Mapping[str, float], warmup: float, progress: float) -> dict
         {'classification': 1.0, 'energy': 1.0}
     """
     factor = min(1.0, progress / warmup) if warmup else 1.0
-    return {name: weight * factor if "maps" in LOSSES[name].needs else weight for name, weight in weights.items()}
+    return {name: weight * factor if LOSSES[name].needs & ATTENTION else weight for name, weight in weights.items()}
 
 
 def weighted_losses(
@@ -143,6 +149,21 @@ def weighted_sum(values: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, 
     return total
 
 
+def check_robust_gradients(options: RobustGradientsOptions) -> None:
+    """Make sure that there is a neighbourhood to look at.
+
+    Raises:
+        ConfigError: a number out of its range.
+    """
+    if not 0 < options.epsilon < math.inf:
+        raise ConfigError(f"expected robust_gradients.epsilon above 0, got {options.epsilon}")
+    if min(options.samples, options.ascent) < 0 or options.samples + options.ascent < 1:
+        raise ConfigError(
+            "expected robust_gradients.samples and robust_gradients.ascent of at least 0, and one of them above, got "
+            f"{options.samples} and {options.ascent}; weigh input_gradients for no change at all"
+        )
+
+
 def check_objective(options: ObjectiveOptions) -> None:
     """Make sure that an objective can work.
 
@@ -154,6 +175,7 @@ def check_objective(options: ObjectiveOptions) -> None:
         raise ConfigError(f"expected warmup between 0 and 1, a share of the steps, got {options.warmup}")
     if not 0 < options.softmax_energy.temperature < math.inf:
         raise ConfigError(f"expected softmax_energy.temperature above 0, got {options.softmax_energy.temperature}")
+    check_robust_gradients(options.robust_gradients)
     if options.mining.chunk < 1:
         raise ConfigError(f"expected mining.chunk of at least 1, got {options.mining.chunk}")
     if options.classes_per_image is not None and options.classes_per_image < 1:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, Part
 
-Need = Literal["maps", "annotations", "masks"]
+Need = Literal["maps", "annotations", "masks", "input_gradients"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,9 @@ class Loss(NamedTuple):
 
     Attributes:
         compute: from the step and the loss's own group of options.
-        needs: maps of the pairs; annotations (masks or boxes), masks that are exact to the pixel. What is missing is
-            said before the first step, and nothing is computed that no loss needs.
+        needs: maps of the pairs; annotations (masks or boxes), masks that are exact to the pixel; gradients of scores
+            with respect to the step's images, which then want one. What is missing is said before the first step, and
+            nothing is computed that no loss needs.
         reaches: from the loss's group of options, the parts of the network that its gradient reaches; but for the
             classifier through channel weights of second order, which every loss on maps reaches.
     """

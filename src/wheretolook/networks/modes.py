@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
@@ -54,10 +57,26 @@ def training_only(network: nn.Module, modules: Sequence[nn.Module]) -> Iterator[
 def second_order_attention() -> Iterator[None]:
     """Scaled dot-product attention by plain matrix products, whose gradient has a gradient; fused kernels' has none.
 
-    Around the forward of a transformer whose maps are differentiated in second order.
+    Around the forward of a network whose maps or input gradients are differentiated again; the hard sigmoid of
+    MobileNetV3, the one activation of torch's without a second derivative, is composed of others there.
+
+    Example:
+        >>> x = torch.tensor(0.5, requires_grad=True)
+        >>> with second_order_attention():
+        ...     y = nn.Hardsigmoid()(x) ** 2
+        >>> (slope,) = torch.autograd.grad(y, x, create_graph=True)
+        >>> torch.autograd.grad(slope, x)[0] * 18
+        tensor(1.)
     """
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), _ComposedHardSigmoid():
         yield
+
+
+class _ComposedHardSigmoid(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.hardsigmoid:
+            return F.relu6(args[0] + 3) / 6
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ Normalising = Literal["min_max", "max", "none"]
 Upsampling = Literal["bilinear", "aligned", "features"]
 MiningScore = Literal["sigmoid", "logit", "softplus"]
 Resolution = Literal["image", "features"]
+GradientShare = Literal["sum", "share"]
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,38 @@ class MixedBackgroundOptions:
 
 
 @dataclass(frozen=True)
+class InputGradientsOptions:
+    """Right for the right reasons: the squared gradient of what is said of an image, outside of all annotated objects.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        share: the sum over pixels, as the paper has it, or its share of the squared gradient of all annotated pixels.
+    """
+
+    weight: float = 0.0
+    share: GradientShare = "sum"
+
+
+@dataclass(frozen=True)
+class RobustGradientsOptions:
+    """Right for the right reasons in a neighbourhood: the same at the worst of some changes of what does not matter.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        share: the sum over pixels, or its share of the squared gradient of all annotated pixels.
+        epsilon: largest change of a pixel, of images in [0, 1].
+        samples: changes drawn at random, beside that of none; each costs a pass through the network and back.
+        ascent: steps from each of them towards a larger loss; each costs about three passes.
+    """
+
+    weight: float = 0.0
+    share: GradientShare = "sum"
+    epsilon: float = 0.1
+    samples: int = 1
+    ascent: int = 1
+
+
+@dataclass(frozen=True)
 class SegmentationOptions:
     """Cross-entropy of each pixel.
 
@@ -206,6 +239,8 @@ class ObjectiveOptions:
         cross_entropy: attention as the chance that a pixel is the object's.
         rrr_maps: squared attention outside of the annotation.
         mixed_background: the classes that an image shows, recognised in front of another's background.
+        input_gradients: what is said of an image must not change with pixels outside of the annotation.
+        robust_gradients: the same at the worst of some changes of these pixels.
         segmentation: the class of each pixel.
         freeze_classifier: keep the classifier as it is, or let it train along.
         channel_weights: those of the maps are constants in the graph, or differentiated too (second order).
@@ -223,6 +258,8 @@ class ObjectiveOptions:
     cross_entropy: CrossEntropyOptions = field(default_factory=CrossEntropyOptions)
     rrr_maps: RRRMapsOptions = field(default_factory=RRRMapsOptions)
     mixed_background: MixedBackgroundOptions = field(default_factory=MixedBackgroundOptions)
+    input_gradients: InputGradientsOptions = field(default_factory=InputGradientsOptions)
+    robust_gradients: RobustGradientsOptions = field(default_factory=RobustGradientsOptions)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     freeze_classifier: bool = True
     channel_weights: ChannelWeights = "constant"

@@ -134,8 +134,10 @@ class Stage(L.LightningModule):
         """One forward, and the maps of every present class where a loss needs them."""
         objective = self.objective
         images = self.network.preprocessing(batch.images)
-        second_order = objective.channel_weights == "second_order" and "maps" in self.needs
-        with second_order_attention() if second_order else nullcontext():
+        twice = objective.channel_weights == "second_order" and "maps" in self.needs
+        if "input_gradients" in self.needs:
+            images, twice = images.detach().requires_grad_(), True
+        with second_order_attention() if twice else nullcontext():
             output = self.network(images, segment="masks" in self.needs)
         drawn = torch.zeros_like(batch.labels)
         if "maps" in self.needs:
