@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import binary_average_precision
 
-from wheretolook.metrics import ClassificationMetric, average_precisions, f1_scores
+from wheretolook.metrics import ClassificationMetric, average_precisions, classification, f1_scores
 
 
 def batch(images: int = 30, classes: int = 4) -> tuple[Tensor, Tensor]:
@@ -46,6 +47,28 @@ def test_figures_equal_second_implementations():
     assert figures.mean_average_precision == pytest.approx(sum(precisions) / 4, rel=1e-5)
     assert figures.f1 == pytest.approx(sum(f1s) / 4, rel=1e-5)
     torch.testing.assert_close(f1_scores(scores, labels), torch.tensor(f1s))
+
+
+@pytest.mark.parametrize("most", [1, 100, 2**22])
+def test_many_classes_at_once_are_each_alone(most: int, monkeypatch: pytest.MonkeyPatch):
+    """Against torchmetrics, which does one at a time; with ties, with a class in no image and one in all of them."""
+    monkeypatch.setattr(classification, "MOST", most)
+    scores, labels = batch(40, 13)
+    labels[:, 3], labels[:, 7] = False, True
+    found = average_precisions(scores, labels)
+    for column, precision in enumerate(found):
+        ranks = scores[:, column].unique(return_inverse=True)[1] / 40  # logits of any size would be squashed
+        expected = binary_average_precision(ranks, labels[:, column].long())
+        torch.testing.assert_close(precision, torch.tensor(math.nan) if column == 3 else expected, equal_nan=True)
+    assert average_precisions(scores[:0], labels[:0]).isnan().tolist() == [True] * 13
+
+
+def test_a_thousand_classes_are_no_thousand_loops(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    whole = classification._average_precisions
+    monkeypatch.setattr(classification, "_average_precisions", lambda *part: (calls.append(part), whole(*part))[1])
+    average_precisions(*batch(20, 1000))
+    assert len(calls) == 1
 
 
 def test_a_ranking_worked_out_by_hand():

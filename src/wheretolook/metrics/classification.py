@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
+
+MOST = 2**22  # scores that are ranked at once, for the memory of data sets with many images and classes
 
 
 class ClassificationFigures(NamedTuple):
@@ -45,16 +46,27 @@ def average_precisions(
         >>> average_precisions(torch.tensor([[2.0], [1.0], [0.0]]), torch.tensor([[True], [False], [True]]))
         tensor([0.8333])
     """
-    return torch.stack([_average_precision(*column) for column in zip(class_scores.T, labels.T, strict=True)])
+    if not class_scores.numel():
+        return class_scores.new_full(class_scores.shape[1:], math.nan)
+    at_once = max(1, MOST // len(class_scores))
+    parts = zip(class_scores.split(at_once, dim=1), labels.split(at_once, dim=1), strict=True)
+    return torch.cat([_average_precisions(*part) for part in parts])
 
 
-def _average_precision(scores: Float[Tensor, " images"], labels: Bool[Tensor, " images"]) -> Float[Tensor, ""]:
-    """Average precision of one class, NaN if it never occurs."""
-    if not labels.any():
-        return scores.new_tensor(math.nan)
-    # torchmetrics would take the sigmoid of logits, where large ones become equal: ranks keep their order.
-    ranks = scores.unique(return_inverse=True)[1] / len(scores)
-    return binary_average_precision(ranks, labels.long()).to(scores.dtype)
+def _average_precisions(
+    scores: Float[Tensor, "images classes"], labels: Bool[Tensor, "images classes"]
+) -> Float[Tensor, " classes"]:
+    """The mean, over the images that show a class, of the precision at the threshold of the image's own score."""
+    ordered, order = scores.sort(dim=0, descending=True)
+    shown = labels.gather(0, order).double()
+    hits = shown.cumsum(dim=0)
+    places = torch.arange(len(scores), device=scores.device)[:, None].expand_as(order)
+    # a threshold takes in all images of an equal score: up to the last place of that score
+    last = torch.ones_like(labels)
+    last[:-1] = ordered[:-1] != ordered[1:]
+    ends = torch.where(last, places, len(scores)).flip(0).cummin(dim=0).values.flip(0)
+    precisions = hits.gather(0, ends) / (ends + 1)
+    return ((precisions * shown).sum(dim=0) / hits[-1]).to(scores.dtype)
 
 
 def f1_scores(

@@ -83,6 +83,7 @@ class Stage(L.LightningModule):
                 f"expected weights to train in {' and '.join(sorted(trains))}, got none or frozen ones; "
                 "--scores classifier adds a classifier to train, and a recipe's --classifier none leaves its stage out"
             )
+        self.require_reached()
         self.evaluator = Evaluator(len(network.class_names))
         self.collapse = CollapseWatch()
         self.seen: tuple[str, ...] = ()  # the images of the step under way
@@ -130,6 +131,26 @@ class Stage(L.LightningModule):
         """The modules of the network whose parameters this stage changes."""
         return [module for part in sorted(self.trains) for module in self.network.part(part)]
 
+    def require_reached(self, differentiable: bool = True) -> None:
+        """A loss on maps trains what makes them; it would train nothing, and say so nowhere, where that is fixed.
+
+        Args:
+            differentiable: whether a gradient leads from the maps to the weights before them, as the forward shows.
+
+        Raises:
+            ConfigError: a loss on maps reaches no weight that trains.
+        """
+        trunk = [weight for module in self.network.part("trunk") for weight in module.parameters()]
+        moves = differentiable and any(weight.requires_grad for weight in trunk)
+        for name in self.losses:
+            reached = LOSSES[name].reaches(getattr(self.objective, name)) & self.trains
+            if "maps" in LOSSES[name].needs and reached <= {"trunk"} and not moves:
+                raise ConfigError(
+                    f"expected a trunk that trains, for the loss {name} on maps, got one that is frozen or runs "
+                    "without gradients; unfreeze it up to the attention layer (requires_grad_(), and no no_grad() or "
+                    f"detach() there), or weigh {name} 0"
+                )
+
     def forward_step(self, batch: Batch) -> Step:
         """One forward, and the maps of every present class where a loss needs them."""
         objective = self.objective
@@ -139,6 +160,8 @@ class Stage(L.LightningModule):
             images, twice = images.detach().requires_grad_(), True
         with second_order_attention() if twice else nullcontext():
             output = self.network(images, segment="masks" in self.needs)
+        if torch.is_grad_enabled():
+            self.require_reached(output.differentiable)
         drawn = torch.zeros_like(batch.labels)
         if "maps" in self.needs:
             drawn[*present_pairs(batch.labels, objective.classes_per_image).unbind(dim=1)] = True
