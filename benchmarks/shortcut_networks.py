@@ -5,12 +5,12 @@ from torch import nn
 
 
 def digits(num_classes: int = 10) -> nn.Module:
-    """Two convolutions and two fully connected layers, which can tell a corner from the middle."""
+    """Two strided convolutions and two fully connected layers, which can tell a corner from the middle."""
     features = nn.Sequential(
-        *(nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(3, 32, 4, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 4, stride=2, padding=1), nn.ReLU()),
     )
-    return nn.Sequential(features, nn.Flatten(), nn.Linear(64 * 49, 128), nn.ReLU(), nn.Linear(128, num_classes))
+    return nn.Sequential(features, nn.Flatten(), nn.Linear(64 * 49, 256), nn.ReLU(), nn.Linear(256, num_classes))
 
 
 def efficientnet(num_classes: int = 8) -> nn.Module:
