@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wheretolook.errors import WhereToLookError
     from wheretolook.evaluation.evaluate import evaluate
     from wheretolook.evaluation.explain import explain
+    from wheretolook.losses.attention_distillation import attention_distillation_loss
     from wheretolook.losses.classification import classification_loss
     from wheretolook.losses.cross_entropy import cross_entropy_loss
     from wheretolook.losses.energy import energy_loss
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from wheretolook.losses.l1 import l1_loss
     from wheretolook.losses.mining import masked_images, mining_loss, soft_mask
     from wheretolook.losses.reduce import average_images, average_pairs, present_pairs
+    from wheretolook.losses.res import res_loss
     from wheretolook.losses.rrr_maps import rrr_maps_loss
     from wheretolook.losses.segmentation import segmentation_loss
+    from wheretolook.losses.separability import separability_loss
     from wheretolook.losses.size_fair_energy import size_fair_energy_loss
     from wheretolook.losses.softmax_energy import softmax_energy_loss
     from wheretolook.losses.squared import external_loss
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from wheretolook.options.data import DataOptions, ScenesOptions
     from wheretolook.options.network import NetworkOptions
     from wheretolook.options.objective import (
+        AttentionDistillationOptions,
         ClassificationOptions,
         CrossEntropyOptions,
         EnergyOptions,
@@ -43,9 +47,11 @@ if TYPE_CHECKING:
         MiningOptions,
         MixedBackgroundOptions,
         ObjectiveOptions,
+        ResOptions,
         RobustGradientsOptions,
         RRRMapsOptions,
         SegmentationOptions,
+        SeparabilityOptions,
         SizeFairEnergyOptions,
         SoftmaxEnergyOptions,
         SquaredOptions,
@@ -68,6 +74,7 @@ __version__ = version("wheretolook")
 install_finder()
 
 __all__ = [
+    "AttentionDistillationOptions",
     "Batch",
     "Cells",
     "ClassificationOptions",
@@ -89,16 +96,19 @@ __all__ = [
     "ObjectiveOptions",
     "Preprocessing",
     "RRRMapsOptions",
+    "ResOptions",
     "RobustGradientsOptions",
     "Sample",
     "ScenesOptions",
     "SegmentationOptions",
+    "SeparabilityOptions",
     "SizeFairEnergyOptions",
     "SoftmaxEnergyOptions",
     "SquaredOptions",
     "Stage",
     "TrainingOptions",
     "WhereToLookError",
+    "attention_distillation_loss",
     "attention_maps",
     "average_images",
     "average_pairs",
@@ -121,10 +131,12 @@ __all__ = [
     "normalised",
     "pair_maps",
     "present_pairs",
+    "res_loss",
     "rrr_maps_loss",
     "save_network",
     "second_order_attention",
     "segmentation_loss",
+    "separability_loss",
     "size_fair_energy_loss",
     "soft_mask",
     "softmax_energy_loss",
@@ -145,6 +157,9 @@ _HOMES = {
     "errors": ("WhereToLookError",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.explain": ("explain",),
+    "losses.attention_distillation": ("attention_distillation_loss",),
+    "losses.res": ("res_loss",),
+    "losses.separability": ("separability_loss",),
     "losses.classification": ("classification_loss",),
     "losses.energy": ("energy_loss",),
     "losses.mining": (
@@ -182,6 +197,9 @@ _HOMES = {
     "options.data": ("DataOptions", "ScenesOptions"),
     "options.network": ("NetworkOptions",),
     "options.objective": (
+        "AttentionDistillationOptions",
+        "ResOptions",
+        "SeparabilityOptions",
         "ClassificationOptions",
         "CrossEntropyOptions",
         "EnergyOptions",

@@ -51,11 +51,15 @@ def test_every_group_of_options_is_a_loss():
 def test_the_gradient_of_every_loss_is_its_slope(name: str, monkeypatch: pytest.MonkeyPatch):
     """Central differences along a random direction of all weights at once."""
     monkeypatch.setattr("wheretolook.losses.softmax_energy.deviation", lambda *_: torch.tensor(0.01))
-    monkeypatch.setattr("wheretolook.attention.maps.normalised", lambda maps, *_: maps)
+    for module in ("attention.maps", "losses.compare", "losses.separability"):
+        monkeypatch.setattr(f"wheretolook.{module}.normalised", lambda maps, *_: 20 * maps)
+    monkeypatch.setattr("wheretolook.losses.res.best_threshold", lambda maps, *_: torch.full(maps.shape[:1], 0.1))
     worst = 0.1 * torch.rand(made_batch().images.shape, dtype=torch.float64)  # the place of a maximum
     monkeypatch.setattr("wheretolook.losses.robust_gradients.worst_changes", lambda *_: worst)
     objective = changed(ObjectiveOptions(), {**weighing(**{name: 1.7}), **DIFFERENTIATED})
     stage = Stage.guidance(made_network(smooth=True), TrainingOptions(), objective)
+    if stage.earlier:
+        stage.earlier = (made_network(smooth=True, seed=2),)
     batch = made_batch()
     weights = [weight for weight in stage.network.parameters() if weight.requires_grad]
     found = torch.autograd.grad(stage.terms(batch)[0], weights, allow_unused=True)

@@ -86,6 +86,12 @@ VARIANTS: dict[str, dict[str, object]] = {
     "input_gradients share": instead("input_gradients", share="share"),
     "robust_gradients": instead("robust_gradients", samples=0),
     "robust_gradients share": instead("robust_gradients", samples=0, ascent=2, epsilon=0.3, share="share"),
+    "res": instead("res"),
+    "res with slack": instead("res", slack=0.4, blur=2.0),
+    "separability": instead("separability", slope=10.0),
+    "separability threshold": instead("separability", slope=10.0, threshold=0.2),
+    "attention_distillation": instead("attention_distillation"),
+    "attention_distillation right": instead("attention_distillation", least_inside=0.1),
     "freeze_classifier": {"freeze_classifier": False},
     "no classification": {"classification.weight": 0.0},
     "no mining": {"mining.weight": 0.0},
@@ -124,6 +130,14 @@ def made_network(*, smooth: bool = False, dropout: float = 0.0, seed: int = 1, *
         if name.endswith("bias") or ".score_" in name or (smooth and name.startswith("classifier")):
             parameter.data.normal_(0, 0.2, generator=generator)
     return network.eval()
+
+
+def guided_stage(options: Mapping[str, object], *, smooth: bool = False) -> Stage:
+    """Stage 2 of a made network; where it keeps the network that it began with, that is another one."""
+    stage = Stage.guidance(made_network(smooth=smooth), TrainingOptions(), changed(EVERYTHING, options))
+    if stage.earlier:
+        stage.earlier = (made_network(smooth=smooth, seed=2),)
+    return stage
 
 
 def sample(name: str, classes: tuple[int, ...], *, annotated: bool = True, segmented: bool = True) -> Sample:

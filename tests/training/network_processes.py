@@ -48,7 +48,12 @@ def stage_of(name: str) -> Stage:
     objective = objective_of(**losses)
     # nothing at random, and changes so small that it does not matter where rounding turns a sign
     small = replace(objective.robust_gradients, samples=0, epsilon=1e-5)
-    return Stage.guidance(guided(name), TrainingOptions(), replace(objective, robust_gradients=small))
+    stage = Stage.guidance(guided(name), TrainingOptions(), replace(objective, robust_gradients=small))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # the network as it was is another, as it is after some steps
+        for weight in stage.earlier[0].parameters():
+            weight *= 1 + 0.1 * torch.randn(weight.shape, generator=generator)
+    return stage
 
 
 def gradients(name: str, batch: Batch, *, parallel: bool) -> dict[str, torch.Tensor]:

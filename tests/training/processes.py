@@ -14,20 +14,18 @@ from torch.nn.parallel import DistributedDataParallel
 from wheretolook.data.loading import ImageData
 from wheretolook.evaluation.evaluate import evaluate
 from wheretolook.networks.modes import training_only
-from wheretolook.options.training import HardwareOptions, TrainingOptions
+from wheretolook.options.training import HardwareOptions
 from wheretolook.records import Batch, collate
 from wheretolook.runs.trainer import run_stage
 from wheretolook.training.stage import Stage
 
 from .made import (
-    EVERYTHING,
     PARTINGS,
     VARIANTS,
     ConstantNetwork,
-    changed,
     floats,
+    guided_stage,
     made_batch,
-    made_network,
     made_samples,
     plain_stage,
     scenes,
@@ -46,7 +44,7 @@ class Loss(nn.Module):
 
 
 def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tensor]:
-    stage = Stage.guidance(made_network(), TrainingOptions(), changed(EVERYTHING, VARIANTS[variant]))
+    stage = guided_stage(VARIANTS[variant])
     samples = made_samples()
     half = len(order) // 2
     batch = collate([samples[index] for index in order[rank * half : (rank + 1) * half]])

@@ -1,5 +1,6 @@
 """The guided objective once more, written plainly: one image and one class at a time, and autograd throughout."""
 
+import math
 from copy import deepcopy
 
 import torch
@@ -12,7 +13,9 @@ from wheretolook.records import VOID, Batch
 Terms = dict[str, Tensor]
 
 
-def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) -> Terms:
+def reference_terms(
+    network: nn.Module, config: ObjectiveOptions, batch: Batch, earlier: nn.Module | None = None
+) -> Terms:
     """Each loss that is weighed, unweighted, and `total`."""
     images = network.preprocessing(batch.images)
     weights = {name: weight for name in LOSSES if (weight := getattr(config, name).weight)}
@@ -32,6 +35,13 @@ def reference_terms(network: nn.Module, config: ObjectiveOptions, batch: Batch) 
             elif name == "segmentation":
                 if batch.segmented[number] and (mask != VOID).any():
                     values.append(segmentation(output.mask_scores[0], mask))
+            elif name == "separability":
+                if 0 < len(present) < len(labels):
+                    values.append(mean([separability(config, output, labels, maps[index]) for index in present]))
+            elif name == "attention_distillation":
+                losses = [distillation(config, earlier, image, mask, index, maps[index]) for index in present]
+                if any(loss is not None for loss in losses):
+                    values.append(mean([loss for loss in losses if loss is not None]))
             elif name in GRADIENTS:
                 if present and shown == present:
                     values.append(GRADIENTS[name](network, config, batch, number))
@@ -181,6 +191,60 @@ def segmentation(scores: Tensor, mask: Tensor) -> Tensor:
     return torch.cat(losses).mean()
 
 
+def separability(config: ObjectiveOptions, output, labels: Tensor, small: Tensor) -> Tensor:
+    options = config.separability
+    absent = {score.item(): index for index, score in enumerate(output.class_scores[0]) if not labels[index]}
+    rival = attention(output, absent[max(absent)], config)
+    mask = 1 / (1 + torch.exp(-options.slope * (normal(small, "max") - options.threshold)))
+    overlap, total = torch.zeros_like(mask), torch.zeros_like(mask)
+    for place in torch.cartesian_prod(*(torch.arange(side) for side in small.shape)):
+        one, other = small[*place], rival[*place] if rival[*place] > 0 else 0 * rival[*place]
+        overlap[*place], total[*place] = one if one < other else other, one + other
+    return 2 * (overlap * mask).sum() / total.sum() if total.any() else 0 * total.sum()
+
+
+def distillation(config: ObjectiveOptions, earlier, image: Tensor, mask: Tensor, index: int, small: Tensor):
+    """None where the earlier map was not right enough."""
+    least = config.attention_distillation.least_inside
+    old = attention(earlier(image), index, config).clamp(min=0).detach()
+    if least:
+        target, valid = on_cells((mask == 1 + index).double(), (mask != VOID).double(), small.shape)
+        if not (target * old).any() or (old * target * valid).sum() / (old * valid).sum() < least:
+            return None
+    one, other = (maps / maps.square().sum().sqrt() if maps.any() else 0 * maps for maps in (small, old))
+    return torch.maximum(one - other, other - one).sum()
+
+
+def res(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
+    """Cell by cell; the threshold by trying every covered cell's value, from the largest down."""
+    cover, valid = on_cells((mask == value).double(), (mask != VOID).double(), small.shape)
+    attended = normal(small, "min_max")
+    known = [tuple(place) for place in valid.nonzero().tolist()]
+    covered = [place for place in known if cover[place] > 0 and cover[place] >= cover.max() / 2]
+    bare = [place for place in known if cover[place] == 0]
+    best, threshold = -2.0, 0.0
+    for candidate in sorted({attended[place].item() for place in covered}, reverse=True):
+        found = sum(attended[place].item() >= candidate for place in covered) / len(covered)
+        wrong = sum(attended[place].item() >= candidate for place in bare) / max(len(bare), 1)
+        if found - wrong > best + 1e-9:
+            best, threshold = found - wrong, candidate
+    sides = [abs(torch.tanh(5 * (attended[place] - threshold)) - 1) for place in covered]
+    sides += [abs(torch.tanh(5 * (attended[place] - threshold)) + 1) for place in bare]
+    drawn = torch.zeros_like(cover)
+    rows, columns = cover.shape
+    for y in range(rows):
+        for x in range(columns):
+            weights = {
+                (v, u): math.exp(-((v - y) ** 2 + (u - x) ** 2) / 2 / config.res.blur**2)
+                for v in range(rows)
+                for u in range(columns)
+            }
+            drawn[y, x] = sum(weights[place] for place in covered) / sum(weights.values())
+    drawn = drawn / drawn.max()
+    apart = [abs(attended[place] - drawn[place]) for place in known]
+    return torch.relu(mean(sides) - config.res.slack) + mean(apart)
+
+
 def gradient_outside(network: nn.Module, image: Tensor, mask: Tensor, labels: Tensor, share: str) -> Tensor:
     """By the slope of log(p (1 - p)), which is 1 - 2 p, and the gradients of the scores one by one."""
     images = network.preprocessing(image[None])
@@ -231,6 +295,8 @@ COMPARED = {
     "l1": l1,
     "cross_entropy": cross_entropy,
     "rrr_maps": rrr_maps,
+    "res": res,
 }
-SIGNED = {"softmax_energy"}
+SIGNED = {"softmax_energy", "res"}
+OTHERS = ("separability", "attention_distillation")
 GRADIENTS = {"input_gradients": input_gradients, "robust_gradients": robust_gradients}

@@ -21,6 +21,7 @@ from .made import (
     LOSSES,
     VARIANTS,
     changed,
+    guided_stage,
     made_batch,
     made_network,
     made_samples,
@@ -28,13 +29,13 @@ from .made import (
     sample,
     weighing,
 )
-from .reference import COMPARED, GRADIENTS, reference_terms
+from .reference import COMPARED, GRADIENTS, OTHERS, reference_terms
 
 Terms = dict[str, torch.Tensor]
 
 
 def stage_with(options: Mapping[str, object] = MappingProxyType({}), *, smooth: bool = True) -> Stage:
-    return Stage.guidance(made_network(smooth=smooth), TrainingOptions(), changed(EVERYTHING, options))
+    return guided_stage(options, smooth=smooth)
 
 
 def terms_of(stage: Stage, batch: Batch) -> Terms:
@@ -67,7 +68,8 @@ RELU = [
 def test_terms_and_gradients_equal_a_plain_implementation(variant: str, smooth: bool):
     stage = stage_with(VARIANTS[variant], smooth=smooth)
     batch = made_batch()
-    terms, expected = terms_of(stage, batch), reference_terms(stage.network, stage.objective, batch)
+    terms = terms_of(stage, batch)
+    expected = reference_terms(stage.network, stage.objective, batch, *stage.earlier)
     assert terms.keys() == {"total", *(name for name in LOSSES if getattr(stage.objective, name).weight)}
     for name, value in terms.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-9)
@@ -148,7 +150,7 @@ REACHES = [
     ("mining", {"mining.updates": "attention", "channel_weights": "second_order"}, {"trunk", "classifier"}),
     ("squared", {"channel_weights": "second_order"}, {"trunk", "classifier"}),
     ("squared", {"squared.reduction": "sum"}, {"trunk"}),
-    *((name, {}, {"trunk"}) for name in COMPARED),
+    *((name, {}, {"trunk"}) for name in (*COMPARED, *OTHERS)),
     *((name, {}, {"trunk", "classifier"}) for name in GRADIENTS),
     ("segmentation", {}, {"trunk", "segmenter"}),
 ]
@@ -188,7 +190,9 @@ def test_a_batch_is_the_average_of_its_images(options: dict[str, object]):
     segmented = [terms for one, terms in singles if one.segmented]
     every = [terms for _, terms in singles]
     assert [len(counted) for counted in (every, annotated, segmented)] == [6, 4, 4]
-    guided = {**dict.fromkeys((*COMPARED, *GRADIENTS), annotated), "segmentation": segmented}
+    guided = {"separability": [terms for one, terms in singles if 0 < one.labels.sum() < len(one.labels)]}
+    guided["attention_distillation"] = [terms for terms in every if terms.get("attention_distillation", 0) > 0]
+    guided |= {**dict.fromkeys((*COMPARED, *GRADIENTS), annotated), "segmentation": segmented}
     for name in whole.keys() - {"total"}:
         values = torch.stack([terms[name] for terms in guided.get(name, every)])
         torch.testing.assert_close(whole[name], values.mean(), rtol=1e-6, atol=1e-9)
@@ -324,6 +328,9 @@ WRONG = [
     ({"segmentation.weight": float("nan")}, r"segmentation\.weight"),
     ({"mining.chunk": 0}, r"mining\.chunk"),
     ({"warmup": 1.5}, "warmup between 0 and 1"),
+    ({"res.blur": -1.0}, r"res\.blur of at least 0, got -1\.0"),
+    ({"separability.threshold": float("nan")}, r"separability\.threshold between 0 and 1"),
+    ({"attention_distillation.least_inside": 1.1}, r"least_inside between 0 and 1"),
     ({"robust_gradients.epsilon": 0.0}, r"robust_gradients\.epsilon above 0"),
     ({"robust_gradients.samples": 0, "robust_gradients.ascent": 0}, "weigh input_gradients for no change"),
     ({"softmax_energy.temperature": 0.0}, r"softmax_energy\.temperature above 0"),
@@ -348,7 +355,7 @@ def test_mining_gradients_travel_at_the_trainers_scale():
         assert stage.loss_scale() == scale
 
 
-@pytest.mark.parametrize("loss", ["mining", *COMPARED, *GRADIENTS])
+@pytest.mark.parametrize("loss", ["mining", *COMPARED, *OTHERS, *GRADIENTS])
 def test_a_batch_without_any_class_leaves_a_loss_of_zero_that_can_be_differentiated(loss: str):
     stage = stage_with({**weighing(**{loss: 1.0}), "freeze_classifier": False, "channel_weights": "second_order"})
     total, _ = stage.terms(collate([sample("bare", ()), sample("empty", ())]))

@@ -11,22 +11,18 @@ import torch
 from wheretolook.data.loading import ImageData
 from wheretolook.evaluation.evaluate import evaluate
 from wheretolook.networks.files import load_network
-from wheretolook.options.training import TrainingOptions
 from wheretolook.records import collate
 from wheretolook.report.curves import read_history
 from wheretolook.runs.trainer import run_stage
-from wheretolook.training.stage import Stage
 
 from .made import (
     CPU,
-    EVERYTHING,
     PARTINGS,
     VARIANTS,
     ConstantNetwork,
-    changed,
     floats,
+    guided_stage,
     made_batch,
-    made_network,
     made_samples,
     plain_stage,
     scenes,
@@ -48,7 +44,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 @pytest.mark.parametrize("parting", PARTINGS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_processes_learn_what_one_does(together: dict[str, dict], variant: str, parting: str):
-    stage = Stage.guidance(made_network(), TrainingOptions(), changed(EVERYTHING, VARIANTS[variant]))
+    stage = guided_stage(VARIANTS[variant])
     samples = made_samples()
     stage.terms(collate([samples[index] for index in PARTINGS[parting]]))[0].backward()
     alone = {name: value.grad for name, value in stage.network.named_parameters()}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wheretolook.attention.maps import image_maps, normalised
@@ -48,9 +48,24 @@ def average_over_annotated(
     else:
         size = side_lengths(targets)
         attention = image_maps(maps, size, upsampling=upsampling, normalising=normalising, cells=cells)
-    batch = len(step.images)
-    counted = pairs[:, 0].bincount(minlength=batch) > 0
-    return average_images(average_pairs(loss(attention, cover, valid), pairs, batch), counted)
+    return average_over_counted(loss(attention, cover, valid), pairs, len(step.images))
+
+
+def average_over_counted(
+    values: Float[Tensor, " pairs"], pairs: Int[Tensor, "pairs 2"], batch: int
+) -> Float[Tensor, ""]:
+    """The mean over an image's pairs, then over the images that have any.
+
+    Args:
+        values: one a pair that takes part.
+        pairs: those pairs.
+        batch: how many images there are.
+
+    Example:
+        >>> average_over_counted(torch.tensor([1.0, 3.0, 8.0]), torch.tensor([[0, 0], [0, 2], [2, 1]]), batch=4)
+        tensor(5.)
+    """
+    return average_images(average_pairs(values, pairs, batch), pairs[:, 0].bincount(minlength=batch) > 0)
 
 
 def at_resolution(

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wheretolook.errors import ConfigError
+from wheretolook.losses.attention_distillation import attention_distillation
 from wheretolook.losses.classification import classification
 from wheretolook.losses.cross_entropy import cross_entropy
 from wheretolook.losses.energy import energy
@@ -15,14 +16,16 @@ from wheretolook.losses.input_gradients import of_right_reasons
 from wheretolook.losses.l1 import l1
 from wheretolook.losses.mining import mining, mining_reaches
 from wheretolook.losses.mixed_background import mixed_background
+from wheretolook.losses.res import res
 from wheretolook.losses.robust_gradients import robust_gradients
 from wheretolook.losses.rrr_maps import rrr_maps
 from wheretolook.losses.segmentation import segmentation
+from wheretolook.losses.separability import separability
 from wheretolook.losses.size_fair_energy import size_fair_energy
 from wheretolook.losses.softmax_energy import softmax_energy
 from wheretolook.losses.squared import squared
 from wheretolook.losses.step import Loss, Need, Step
-from wheretolook.options.objective import ObjectiveOptions, RobustGradientsOptions
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import Part
 
 SEGMENTATION = 1.5  # what segmentation weighs unless it is said; the predecessor's weight
@@ -44,6 +47,11 @@ LOSSES: dict[str, Loss] = {
     "mixed_background": Loss(mixed_background, frozenset({"annotations"}), lambda options: {"trunk", "classifier"}),
     "input_gradients": Loss(of_right_reasons, GRADIENTS, lambda options: {"trunk", "classifier"}),
     "robust_gradients": Loss(robust_gradients, GRADIENTS, lambda options: {"trunk", "classifier"}),
+    "res": Loss(res, GUIDING, lambda options: {"trunk"}),
+    "separability": Loss(separability, frozenset({"maps", "rivals"}), lambda options: {"trunk"}),
+    "attention_distillation": Loss(
+        attention_distillation, frozenset({"maps", "earlier_maps"}), lambda options: {"trunk"}
+    ),
     "segmentation": Loss(segmentation, frozenset({"masks"}), lambda options: {"trunk", "segmenter"}),
 }
 
@@ -149,18 +157,31 @@ def weighted_sum(values: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, 
     return total
 
 
-def check_robust_gradients(options: RobustGradientsOptions) -> None:
-    """Make sure that there is a neighbourhood to look at.
+def check_options_of_losses(options: ObjectiveOptions) -> None:
+    """Make sure that the numbers of each loss's own options can work.
 
     Raises:
-        ConfigError: a number out of its range.
+        ConfigError: one out of its range.
     """
-    if not 0 < options.epsilon < math.inf:
-        raise ConfigError(f"expected robust_gradients.epsilon above 0, got {options.epsilon}")
-    if min(options.samples, options.ascent) < 0 or options.samples + options.ascent < 1:
+    robust = options.robust_gradients
+    ranges: dict[str, tuple[float, float, str]] = {
+        "res.slack": (0, 2, "between 0 and 2"),
+        "res.blur": (0, 1e3, "of at least 0"),
+        "separability.threshold": (0, 1, "between 0 and 1"),
+        "attention_distillation.least_inside": (0, 1, "between 0 and 1, a share"),
+        "softmax_energy.temperature": (1e-6, 1e6, "above 0"),
+        "robust_gradients.epsilon": (1e-9, 1e6, "above 0"),
+        "mining.chunk": (1, math.inf, "of at least 1"),
+    }
+    for name, (low, high, what) in ranges.items():
+        group, _, option = name.partition(".")
+        value = getattr(getattr(options, group), option)
+        if not low <= value <= high:
+            raise ConfigError(f"expected {name} {what}, got {value}")
+    if min(robust.samples, robust.ascent) < 0 or robust.samples + robust.ascent < 1:
         raise ConfigError(
             "expected robust_gradients.samples and robust_gradients.ascent of at least 0, and one of them above, got "
-            f"{options.samples} and {options.ascent}; weigh input_gradients for no change at all"
+            f"{robust.samples} and {robust.ascent}; weigh input_gradients for no change at all"
         )
 
 
@@ -171,12 +192,8 @@ def check_objective(options: ObjectiveOptions) -> None:
         ConfigError: a number out of its range, or nothing that is weighed.
     """
     loss_weights(options)
+    check_options_of_losses(options)
     if not 0 <= options.warmup <= 1:
         raise ConfigError(f"expected warmup between 0 and 1, a share of the steps, got {options.warmup}")
-    if not 0 < options.softmax_energy.temperature < math.inf:
-        raise ConfigError(f"expected softmax_energy.temperature above 0, got {options.softmax_energy.temperature}")
-    check_robust_gradients(options.robust_gradients)
-    if options.mining.chunk < 1:
-        raise ConfigError(f"expected mining.chunk of at least 1, got {options.mining.chunk}")
     if options.classes_per_image is not None and options.classes_per_image < 1:
         raise ConfigError(f"expected classes_per_image of at least 1, got {options.classes_per_image}; none takes all")

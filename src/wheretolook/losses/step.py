@@ -4,12 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, Part
 
-Need = Literal["maps", "annotations", "masks", "input_gradients"]
+Need = Literal["maps", "annotations", "masks", "input_gradients", "rivals", "earlier_maps"]
+
+
+class Rivals(NamedTuple):
+    """What the network most takes a pair's image for, of the classes that it does not show."""
+
+    maps: Float[Tensor, "pairs h w"]  # attention maps of that class, after their ReLU
+    there: Bool[Tensor, " pairs"]  # False where the image shows every class
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +32,9 @@ class Step:
         signed_maps: their attention maps before the ReLU, at feature resolution, not normalised.
         targets: their planes: 1 look here, 0 not here, VOID says nothing.
         loss_scale: what the trainer multiplies losses by in half precision.
+        rivals: of the pairs, where a loss needs them.
+        earlier_maps: of the pairs, by the network as it was when the stage began, after their ReLU; where a loss needs
+            them.
     """
 
     network: GuidedNetwork
@@ -35,6 +45,8 @@ class Step:
     signed_maps: Float[Tensor, "pairs h w"]
     targets: UInt8[Tensor, "pairs height width"]
     loss_scale: float = 1.0
+    rivals: Rivals | None = None
+    earlier_maps: Float[Tensor, "pairs h w"] | None = None
 
     @property
     def maps(self) -> Float[Tensor, "pairs h w"]:
@@ -48,8 +60,9 @@ class Loss(NamedTuple):
     Attributes:
         compute: from the step and the loss's own group of options.
         needs: maps of the pairs; annotations (masks or boxes), masks that are exact to the pixel; gradients of scores
-            with respect to the step's images, which then want one. What is missing is said before the first step, and
-            nothing is computed that no loss needs.
+            with respect to the step's images, which then want one; maps of the pairs' rivals, or of the pairs by the
+            network as it was. What is missing is said before the first step, and nothing is computed that no loss
+            needs.
         reaches: from the loss's group of options, the parts of the network that its gradient reaches; but for the
             classifier through channel weights of second order, which every loss on maps reaches.
     """

@@ -213,6 +213,51 @@ class RobustGradientsOptions:
 
 
 @dataclass(frozen=True)
+class ResOptions:
+    """RES: attention against drawings that are not exact, with slack and blur, at feature resolution.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        slack: how far cells may be on the wrong side of the threshold, on average, for nothing; at most 2.
+        blur: of the drawing, a standard deviation in cells; 0 for none.
+    """
+
+    weight: float = 0.0
+    slack: float = 0.0
+    blur: float = 0.8
+
+
+@dataclass(frozen=True)
+class SeparabilityOptions:
+    """Separability: overlap of a class's map with that of the most confusing class; needs no annotation.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out.
+        threshold: share of a map's maximum from which on overlap counts.
+        slope: steepness there.
+    """
+
+    weight: float = 0.0
+    threshold: float = 0.55
+    slope: float = 100.0
+
+
+@dataclass(frozen=True)
+class AttentionDistillationOptions:
+    """Attention distillation: keep the maps that the network had when the stage began.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out. The earlier network takes a pass without gradients, and its
+            memory.
+        least_inside: only of pairs whose earlier map has at least this share of its energy on the annotated object; 0
+            for all pairs, annotated or not.
+    """
+
+    weight: float = 0.0
+    least_inside: float = 0.0
+
+
+@dataclass(frozen=True)
 class SegmentationOptions:
     """Cross-entropy of each pixel.
 
@@ -241,6 +286,9 @@ class ObjectiveOptions:
         mixed_background: the classes that an image shows, recognised in front of another's background.
         input_gradients: what is said of an image must not change with pixels outside of the annotation.
         robust_gradients: the same at the worst of some changes of these pixels.
+        res: attention against drawings that are not exact.
+        separability: overlap with the map of the most confusing class.
+        attention_distillation: change of the maps since the stage began.
         segmentation: the class of each pixel.
         freeze_classifier: keep the classifier as it is, or let it train along.
         channel_weights: those of the maps are constants in the graph, or differentiated too (second order).
@@ -260,6 +308,9 @@ class ObjectiveOptions:
     mixed_background: MixedBackgroundOptions = field(default_factory=MixedBackgroundOptions)
     input_gradients: InputGradientsOptions = field(default_factory=InputGradientsOptions)
     robust_gradients: RobustGradientsOptions = field(default_factory=RobustGradientsOptions)
+    res: ResOptions = field(default_factory=ResOptions)
+    separability: SeparabilityOptions = field(default_factory=SeparabilityOptions)
+    attention_distillation: AttentionDistillationOptions = field(default_factory=AttentionDistillationOptions)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     freeze_classifier: bool = True
     channel_weights: ChannelWeights = "constant"

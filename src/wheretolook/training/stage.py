@@ -4,13 +4,14 @@ The three stages are presets of it: `Stage.segmenter`, `Stage.classifier` and `S
 """
 
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -19,12 +20,12 @@ from wheretolook.errors import ConfigError, TrainingError, naming
 from wheretolook.evaluation.evaluate import Evaluator
 from wheretolook.losses.objective import LOSSES, check_objective, for_network, needs, trained_parts, weighted_losses
 from wheretolook.losses.reduce import present_pairs
-from wheretolook.losses.step import Step
+from wheretolook.losses.step import Rivals, Step
 from wheretolook.metrics.figures import validated
 from wheretolook.networks.modes import second_order_attention
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
-from wheretolook.records import Batch, GuidedNetwork, Part
+from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, Part
 from wheretolook.training.collapse import CollapseWatch, coverage, recall
 from wheretolook.training.optimiser import check_budget, make_optimiser, make_schedule
 
@@ -84,6 +85,10 @@ class Stage(L.LightningModule):
                 "--scores classifier adds a classifier to train, and a recipe's --classifier none leaves its stage out"
             )
         self.require_reached()
+        # in a tuple, so that it is no part of the stage: neither trained nor stored
+        self.earlier: tuple[GuidedNetwork, ...] = ()
+        if "earlier_maps" in self.needs:
+            self.earlier = (deepcopy(network).requires_grad_(False).eval(),)
         self.evaluator = Evaluator(len(network.class_names))
         self.collapse = CollapseWatch()
         self.seen: tuple[str, ...] = ()  # the images of the step under way
@@ -167,14 +172,41 @@ class Stage(L.LightningModule):
             drawn[*present_pairs(batch.labels, objective.classes_per_image).unbind(dim=1)] = True
         guided = drawn[*batch.pairs.unbind(dim=1)]
         pairs = batch.pairs[guided]
-        maps = pair_maps(
+        return Step(
+            self.network,
+            batch,
+            images,
+            output,
+            pairs,
+            self.signed_maps(output, pairs),
+            batch.targets[guided],
+            self.loss_scale(),
+            self.rivals(batch, output, pairs) if "rivals" in self.needs else None,
+            self.earlier_maps(images, pairs) if self.earlier else None,
+        )
+
+    def signed_maps(self, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
+        """The attention maps of pairs before their ReLU, in the graph where there is one."""
+        return pair_maps(
             output,
             pairs,
             differentiable=output.differentiable,
-            channel_weights=objective.channel_weights,
+            channel_weights=self.objective.channel_weights,
             signed=True,
         )
-        return Step(self.network, batch, images, output, pairs, maps, batch.targets[guided], self.loss_scale())
+
+    def rivals(self, batch: Batch, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> Rivals:
+        """The class with the largest score that each pair's image does not show."""
+        images, place = pairs[:, 0].unique(return_inverse=True)
+        rival = output.class_scores.masked_fill(batch.labels, -torch.inf).argmax(dim=1)[images]
+        maps = self.signed_maps(output, torch.stack([images, rival], dim=1)).relu()
+        return Rivals(maps[place], ~batch.labels.all(dim=1)[pairs[:, 0]])
+
+    @torch.no_grad()
+    def earlier_maps(self, images: Tensor, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
+        """The attention maps of pairs by the network as it was when the stage began, after their ReLU."""
+        network = self.earlier[0].to(images.device, images.dtype)
+        return pair_maps(network(images.detach(), segment=False), pairs)
 
     def terms(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total of a batch, and each loss that is weighed, before weighing."""
