@@ -17,6 +17,7 @@ from wheretolook.options.training import TrainingOptions
 from wheretolook.report.curves import summary_picture
 from wheretolook.report.seeds import mean_rows, seed_markdown, seed_tables
 from wheretolook.report.tables import class_markdown
+from wheretolook.report.verdict import verdict
 from wheretolook.runs.folder import environment, is_main_process
 from wheretolook.training.controls import control_objectives
 
@@ -154,10 +155,12 @@ def report(recipe: Recipe, networks: list[dict[str, Path]], out: Path) -> list[F
         rows += [{**row, "seed": number} for row in found]
     means = mean_rows(rows)
     write_json(folder / "metrics.json", rows)
-    tables = (seed_markdown(rows), class_markdown(means, dataset.class_names))
+    said = verdict(rows)
+    tables = (f"{said}\n" if said else "", seed_markdown(rows), class_markdown(means, dataset.class_names))
     write_text(folder / "metrics.md", "\n".join(table for table in tables if table))
     write_json(folder / "evaluation.json", {"recipe": asdict(recipe), **environment()})
     console.print(*seed_tables(rows))
+    console.print(said)
     summary_picture(means, folder / "summary.png")
     first = list(networks[0].values())
     pictures = Visualize(

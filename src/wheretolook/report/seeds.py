@@ -26,7 +26,7 @@ def mean_rows(rows: Sequence[SeedRow]) -> list[dict[str, object]]:
         [{'weights': 'a', 'f1': 0.75}]
     """
     found: list[dict[str, object]] = []
-    for name, seeds in _by_name(rows).items():
+    for name, seeds in rows_by_name(rows).items():
         keys = [key for key in next(iter(seeds.values())) if key not in ("weights", "seed")]
         means = {key: _mean([row.get(key) for row in seeds.values()]) for key in keys}
         found.append({"weights": name, **means})
@@ -53,7 +53,7 @@ def seed_markdown(rows: Sequence[SeedRow]) -> str:
         | Guided - Control | 2 | +18.75 ± 8.84 |
     """
     tables = []
-    for title, lines in (("", _by_name(rows)), ("Paired difference", dict(_differences(rows)))):
+    for title, lines in (("", rows_by_name(rows)), ("Paired difference", dict(_differences(rows)))):
         keys = _measured(lines)
         cells = [
             [name, str(len(seeds)), *(_cell(key, seeds, signed=bool(title)) for key in keys)]
@@ -71,7 +71,7 @@ def seed_tables(rows: Sequence[SeedRow]) -> Iterator[Table]:
         rows: the evaluations of every seed, shares in [0, 1]; the last name is compared with each other one.
     """
     spread = ", mean ± standard deviation over seeds" if any(row["seed"] for row in rows) else ""
-    for title, lines in (("", _by_name(rows)), ("Paired difference", dict(_differences(rows)))):
+    for title, lines in (("", rows_by_name(rows)), ("Paired difference", dict(_differences(rows)))):
         if lines:
             cells = [
                 [FIGURES[key].heading, *(_cell(key, seeds, signed=bool(title)) for seeds in lines.values())]
@@ -80,8 +80,12 @@ def seed_tables(rows: Sequence[SeedRow]) -> Iterator[Table]:
             yield text_table([title, *lines], cells, None, f"shares in percent{spread}")
 
 
-def _by_name(rows: Sequence[SeedRow]) -> dict[str, BySeed]:
-    """The rows of each name by seed, in the order in which the names come."""
+def rows_by_name(rows: Sequence[SeedRow]) -> dict[str, BySeed]:
+    """The rows of each name by seed, in the order in which the names come.
+
+    Args:
+        rows: the evaluations of every seed.
+    """
     found: dict[str, BySeed] = {}
     for row in rows:
         found.setdefault(str(row["weights"]), {})[int(number(row["seed"]))] = row
@@ -90,7 +94,7 @@ def _by_name(rows: Sequence[SeedRow]) -> dict[str, BySeed]:
 
 def _differences(rows: Sequence[SeedRow]) -> Iterator[tuple[str, BySeed]]:
     """The last name minus each of the others, seed by seed; counts are no figures to compare."""
-    *others, (last, guided) = _by_name(rows).items()
+    *others, (last, guided) = rows_by_name(rows).items()
     keys = [key for key, figure in FIGURES.items() if figure.unit != "count"]
     for name, seeds in others:
         both = sorted(guided.keys() & seeds.keys())
