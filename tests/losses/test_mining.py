@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,10 +10,23 @@ from torch import Tensor, nn
 
 from wheretolook.attention.maps import image_maps
 from wheretolook.attention.methods import pair_maps
-from wheretolook.losses.mining import Run, masked_images, mining_loss, soft_mask, sum_in_chunks
+from wheretolook.losses.mining import (
+    Run,
+    donors,
+    fillings,
+    masked_images,
+    mining,
+    mining_loss,
+    soft_mask,
+    soft_masks,
+    sum_in_chunks,
+    sure_pairs,
+)
 from wheretolook.networks.fcn.network import FCN
+from wheretolook.records import collate
 
 from ..golden.values import difference, golden_network, golden_values
+from ..training.made import guided_stage, made_batch, made_samples, sample, weighing
 
 
 def sigmoid(x: float) -> float:
@@ -36,6 +50,80 @@ def test_erasing_leaves_what_the_mask_does_not_cover():
     assert torch.equal(erased[0, :, 0, 0], images[0, :, 0, 0]) and torch.equal(erased[1], torch.zeros(3, 2, 2))
     torch.testing.assert_close(erased[0, :, 1, 0], 0.75 * images[0, :, 1, 0])
     torch.testing.assert_close(erased[0, :, 1, 1], 0.5 * images[0, :, 1, 1])
+
+
+def test_a_filling_stands_where_the_mask_erases():
+    images, filling = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2)
+    masks = torch.tensor([[[0.0, 1.0], [0.25, 0.5]], [[1.0, 1.0], [1.0, 1.0]]])
+    erased = masked_images(images, masks, filling)
+    assert torch.equal(erased[0, :, 0, 0], images[0, :, 0, 0]) and torch.equal(erased[1], filling[1])
+    torch.testing.assert_close(erased[0, :, 1, 0], 0.75 * images[0, :, 1, 0] + 0.25 * filling[0, :, 1, 0])
+    torch.testing.assert_close(masked_images(images, masks, 0 * filling), masked_images(images, masks))
+
+
+def test_what_is_shuffled_in_shows_none_of_the_images_classes():
+    """Six images of three, one, two, two, no and one classes; the last is followed by the first."""
+    step = guided_stage({}).forward_step(made_batch())
+    others, labels = donors(step.batch.labels), step.batch.labels
+    for image, other in enumerate(others.tolist()):
+        free = [(image + far) % 6 for far in range(1, 6) if not (labels[image] & labels[(image + far) % 6]).any()]
+        assert other == (free[0] if free else -1)
+    found = fillings(step, "shuffle")
+    assert found is not None
+    torch.testing.assert_close(found[0], step.images[4])  # only the empty image shares nothing with the first
+    alone = guided_stage({}).forward_step(collate(made_samples()[:1]))
+    assert not fillings(alone, "shuffle").any() and fillings(alone, "mean") is None
+
+
+def test_a_constant_image_is_its_own_blur():
+    step = guided_stage({}).forward_step(made_batch())
+    even = replace(step, images=torch.full_like(step.images, 0.7))
+    torch.testing.assert_close(fillings(even, "blur"), even.images)
+    spread = fillings(step, "blur").flatten(2).std(dim=2) / step.images.flatten(2).std(dim=2)
+    assert (spread < 0.5).all()
+
+
+def test_mining_with_another_images_pixels_is_that_of_the_images_made_by_hand():
+    stage = guided_stage(weighing(mining=1.0))
+    step = stage.forward_step(made_batch())
+    options = replace(stage.objective.mining, erase="shuffle")
+    masks, filling = soft_masks(step, options, step.images.shape[2:]), fillings(step, "shuffle")
+    losses: dict[int, list[Tensor]] = {image: [] for image in range(6)}
+    for mask, (image, index) in zip(masks, step.pairs.tolist(), strict=True):
+        shown = step.images[image] * (1 - mask) + filling[image] * mask
+        losses[image].append(step.network(shown[None]).class_scores[0, index].sigmoid())
+    expected = sum(sum(values) / max(len(values), 1) for values in losses.values()) / 6
+    torch.testing.assert_close(mining(step, options), expected)
+    assert (mining(step, options) - mining(step, stage.objective.mining)).abs() > 1e-4
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_only_what_the_network_is_sure_of_is_mined(exclusive: bool):
+    batch = collate([sample("one", (1,)), sample("two", (2,))])._replace(exclusive=exclusive)
+    step = guided_stage({}).forward_step(batch)
+    scores = torch.tensor([[-9.0, 0.1, -9.0], [3.0, -9.0, 1.0]], dtype=torch.float64)
+    step = replace(step, output=step.output._replace(class_scores=scores))
+    assert sure_pairs(step, 0.6).tolist() == [exclusive, not exclusive]  # of a softmax, or of a sigmoid
+    options = replace(guided_stage({}).objective.mining, least_score=1.0)
+    nothing = mining(step, options)
+    nothing.backward()
+    assert nothing == 0
+
+
+def test_a_union_takes_one_pass_an_image(monkeypatch: pytest.MonkeyPatch):
+    stage = guided_stage(weighing(mining=1.0))
+    seen: list[int] = []
+    forward = type(stage.network).forward
+    monkeypatch.setattr(
+        type(stage.network),
+        "forward",
+        lambda self, images, **options: seen.append(len(images)) or forward(self, images, **options),
+    )
+    step = stage.forward_step(made_batch())
+    for union, passes in ((False, 9), (True, 5)):
+        seen.clear()
+        mining(step, replace(stage.objective.mining, union=union))
+        assert sum(seen) == passes
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from wheretolook.losses.res import best_threshold, blurred, res_loss
+from wheretolook.losses.blur import blurred
+from wheretolook.losses.res import best_threshold, res_loss
 
 ROW = torch.tensor([[[1.0, 0.2, 0.0, 0.0]]], dtype=torch.float64)  # covered, border, bare, bare
 

@@ -31,7 +31,7 @@ def reference_terms(
             if name == "classification":
                 values.append(classification(output.class_scores[0], labels))
             elif name == "mining":
-                values.append(mean([mining(network, config, image, maps[index], index) for index in present]))
+                values.append(mining(network, config, image, output.class_scores[0], maps))
             elif name == "segmentation":
                 if batch.segmented[number] and (mask != VOID).any():
                     values.append(segmentation(output.mask_scores[0], mask))
@@ -90,20 +90,45 @@ def normal(values: Tensor, how: str) -> Tensor:
     return (values - low) / (high - low) if high > low else 0 * values
 
 
-def mining(network: nn.Module, config: ObjectiveOptions, image: Tensor, small: Tensor, index: int) -> Tensor:
-    """Equations 3 to 5."""
-    size = (image.shape[2], image.shape[3])
-    if config.mining.upsampling == "features":
-        large = stretched(normal(small, config.mining.normalising), size, "bilinear")
-    else:
-        large = normal(stretched(small, size, config.mining.upsampling), config.mining.normalising)
-    erased = 1 / (1 + torch.exp(-config.mining.slope * (large - config.mining.threshold)))
-    if config.mining.updates == "attention":
+def mining(
+    network: nn.Module, config: ObjectiveOptions, image: Tensor, scores: Tensor, maps: dict[int, Tensor]
+) -> Tensor:
+    """Equations 3 to 5, class by class."""
+    options, size = config.mining, (image.shape[2], image.shape[3])
+    masks = {}
+    for index, small in maps.items():
+        if torch.sigmoid(scores[index]) < options.least_score:
+            continue
+        if options.upsampling == "features":
+            large = stretched(normal(small, options.normalising), size, "bilinear")
+        else:
+            large = normal(stretched(small, size, options.upsampling), options.normalising)
+        masks[index] = 1 / (1 + torch.exp(-options.slope * (large - options.threshold)))
+    if options.union:
+        left = torch.ones(size, dtype=torch.float64)
+        for mask in masks.values():
+            left = left * (1 - mask)
+        masks = dict.fromkeys(masks, 1 - left)
+    if options.updates == "attention":
         network = deepcopy(network).requires_grad_(False)
-    logit = network(image - erased * image, segment=False).class_scores[0, index]
-    return {"logit": logit, "sigmoid": 1 / (1 + torch.exp(-logit)), "softplus": torch.log(1 + torch.exp(logit))}[
-        config.mining.score
-    ]
+    background = torch.zeros_like(image)
+    if options.erase == "blur":
+        down, across = (gaussian(side, min(size) / 16) for side in size)
+        background = torch.einsum("yv,bcvu,xu->bcyx", down, image, across)
+    losses = []
+    for index, mask in masks.items():
+        logit = network(image - mask * (image - background), segment=False).class_scores[0, index]
+        losses.append(
+            {"logit": logit, "sigmoid": 1 / (1 + torch.exp(-logit)), "softplus": torch.log(1 + torch.exp(logit))}[
+                options.score
+            ]
+        )
+    return mean(losses)
+
+
+def gaussian(side: int, deviation: float) -> Tensor:
+    rows = [[math.exp(-((a - b) ** 2) / 2 / deviation**2) for b in range(side)] for a in range(side)]
+    return torch.tensor([[weight / sum(row) for weight in row] for row in rows], dtype=torch.float64)
 
 
 def compared(options, small: Tensor, mask: Tensor, value: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -328,6 +328,7 @@ WRONG = [
     ({"segmentation.weight": float("nan")}, r"segmentation\.weight"),
     ({"mining.chunk": 0}, r"mining\.chunk"),
     ({"warmup": 1.5}, "warmup between 0 and 1"),
+    ({"mining.least_score": 60.0}, r"mining\.least_score between 0 and 1, a probability, got 60"),
     ({"res.blur": -1.0}, r"res\.blur of at least 0, got -1\.0"),
     ({"separability.threshold": float("nan")}, r"separability\.threshold between 0 and 1"),
     ({"attention_distillation.least_inside": 1.1}, r"least_inside between 0 and 1"),

@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from wheretolook.attention.maps import image_maps, normalised
+from wheretolook.losses.blur import blurred
 from wheretolook.losses.reduce import pair_shares
 from wheretolook.losses.step import Step
 from wheretolook.networks.modes import evaluation_mode
-from wheretolook.options.objective import MiningOptions, MiningScore
+from wheretolook.options.objective import Erase, MiningOptions, MiningScore
 from wheretolook.records import Part, side_lengths
 
 Run = Callable[..., Any]  # the network, or a stand-in for it
@@ -40,13 +41,21 @@ def soft_mask(
 
 
 def masked_images(
-    images: Float[Tensor, "pairs 3 height width"], masks: Float[Tensor, "pairs height width"]
+    images: Float[Tensor, "pairs 3 height width"],
+    masks: Float[Tensor, "pairs height width"],
+    filling: Float[Tensor, "pairs 3 height width"] | None = None,
 ) -> Float[Tensor, "pairs 3 height width"]:
-    """Erase the attended region: I* = I - T(A) I, in the network's own space, where 0 is the mean colour.
+    """Erase the attended region: I* = I - T(A) I + T(A) F, in the network's own space, where 0 is the mean colour.
 
-    Source: arXiv:1802.10171 eq. 3.
+    Args:
+        images: in the network's own space.
+        masks: what is erased, in [0, 1].
+        filling: what is there instead (F); None for the mean colour.
+
+    Source: arXiv:1802.10171 eq. 3, without a filling.
     """
-    return images * (1 - masks[:, None])
+    erased = images * (1 - masks[:, None])
+    return erased if filling is None else erased + filling * masks[:, None]
 
 
 def mining_loss(
@@ -168,18 +177,84 @@ def soft_masks(
     return soft_mask(attention, options.threshold, options.slope)
 
 
+def sure_pairs(step: Step, least_score: float) -> Bool[Tensor, " pairs"]:
+    """Which classes of a step's pairs the network recognises in the whole image with at least that probability."""
+    scores = step.output.class_scores.detach()
+    chances = scores.softmax(dim=1) if step.batch.exclusive else scores.sigmoid()
+    return chances[*step.pairs.unbind(dim=1)] >= least_score
+
+
+def unions(
+    masks: Float[Tensor, "pairs height width"], place: Int[Tensor, " pairs"]
+) -> Float[Tensor, "images height width"]:
+    """The union of all masks of the same image: 1 - product of (1 - mask).
+
+    Args:
+        masks: in [0, 1].
+        place: which image of those that have any each mask belongs to, from 0 without gaps.
+
+    Example:
+        >>> unions(torch.tensor([[[0.5]], [[0.5]], [[0.2]]]), torch.tensor([0, 0, 1])).flatten()
+        tensor([0.7500, 0.2000])
+    """
+    count = int(place.max()) + 1 if len(place) else 0
+    found = [1 - (1 - masks[place == index]).prod(dim=0) for index in range(count)]
+    return torch.stack(found) if found else masks
+
+
+def donors(labels: Bool[Tensor, "batch classes"]) -> Int[Tensor, " batch"]:
+    """For each image the next one of the batch, round it, that shows none of its classes; -1 where there is none.
+
+    Example:
+        >>> donors(torch.tensor([[True, False], [True, False], [False, True]]))
+        tensor([2, 2, 0])
+    """
+    counts = labels.to(torch.float32)
+    images = torch.arange(len(labels), device=labels.device)
+    distance = (images - images[:, None]) % len(labels)  # of each image (down) to each other (across)
+    distance = distance.masked_fill(counts @ counts.T + torch.eye(len(labels), device=labels.device) > 0, len(labels))
+    nearest = distance.min(dim=1)
+    return torch.where(nearest.values < len(labels), nearest.indices, -1)
+
+
+def fillings(step: Step, erase: Erase) -> Float[Tensor, "batch 3 height width"] | None:
+    """What stands in each image in place of what is erased; None for the mean colour.
+
+    `"blur"` is the image itself, blurred by a sixteenth of its shorter side; `"shuffle"` is another image of the batch
+    that shows none of its classes, and the mean colour where there is none.
+    """
+    if erase == "mean":
+        return None
+    images = step.images.detach()
+    if erase == "blur":
+        return blurred(images, min(side_lengths(images)) / 16)
+    others = donors(step.batch.labels)
+    return images[others] * (others >= 0)[:, None, None, None]
+
+
 def mining(step: Step, options: MiningOptions) -> Float[Tensor, ""]:
     """The loss of a step: the mean over an image's pairs, then over the images.
 
     Source: arXiv:1802.10171 eq. 3 to 5.
     """
-    masks = soft_masks(step, options, side_lengths(step.images))
-    shares = pair_shares(step.pairs, len(step.images)).to(step.images)
+    masks, pairs = soft_masks(step, options, side_lengths(step.images)), step.pairs
+    if options.least_score:
+        sure = sure_pairs(step, options.least_score)
+        masks, pairs = masks[sure], pairs[sure]
+    shown, place = pairs[:, 0], torch.arange(len(pairs), device=pairs.device)  # the image of each mask, and its pairs
+    if options.union:
+        shown, place = shown.unique(return_inverse=True)
+        masks = unions(masks, place)
+    shares = pair_shares(pairs, len(step.images)).to(step.images)
+    filling = fillings(step, options.erase)
 
     def loss(run: Run, masks: Tensor, part: slice) -> Tensor:
-        erased = masked_images(step.images[step.pairs[part, 0]], masks)
+        images = shown[part]
+        erased = masked_images(step.images[images], masks, None if filling is None else filling[images])
         scores = run(erased, segment=False).class_scores
-        return (mining_loss(scores, step.pairs[part, 1], options.score) * shares[part]).sum()
+        inside = (place >= part.start) & (place < part.stop)
+        values = mining_loss(scores[place[inside] - part.start], pairs[inside, 1], options.score)
+        return (values * shares[inside]).sum()
 
     with evaluation_mode(step.network) if options.masked_pass == "eval" else nullcontext():
         return sum_in_chunks(

@@ -171,6 +171,7 @@ def check_options_of_losses(options: ObjectiveOptions) -> None:
         "attention_distillation.least_inside": (0, 1, "between 0 and 1, a share"),
         "softmax_energy.temperature": (1e-6, 1e6, "above 0"),
         "robust_gradients.epsilon": (1e-9, 1e6, "above 0"),
+        "mining.least_score": (0, 1, "between 0 and 1, a probability"),
         "mining.chunk": (1, math.inf, "of at least 1"),
     }
     for name, (low, high, what) in ranges.items():

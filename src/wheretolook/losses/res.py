@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wheretolook.losses.blur import blurred
 from wheretolook.losses.compare import average_over_annotated
 from wheretolook.losses.step import Step
 from wheretolook.options.objective import ResOptions
@@ -85,27 +86,6 @@ def best_threshold(
     ties = values[:, :-1] == values[:, 1:]  # of cells alike only the last is a place to part them
     gain = (right - wrong).index_put((*ties.nonzero().T,), right.new_tensor(-torch.inf))
     return values.gather(1, gain.argmax(dim=1, keepdim=True))[:, 0]
-
-
-def blurred(values: Float[Tensor, "pairs h w"], deviation: float) -> Float[Tensor, "pairs h w"]:
-    """A Gaussian blur whose weights are scaled up at the edges, where part of them lies outside.
-
-    Args:
-        values: one a cell.
-        deviation: standard deviation, in cells; 0 for no blur.
-
-    Example:
-        >>> blurred(torch.tensor([[[0.0, 1.0, 0.0]]]), 0.0)
-        tensor([[[0., 1., 0.]]])
-    """
-    down, across = (_gaussian(cells, deviation).to(values) for cells in values.shape[1:])
-    return down @ values @ across.T
-
-
-def _gaussian(cells: int, deviation: float) -> Tensor:
-    places = torch.arange(cells, dtype=torch.float64)
-    weights = torch.exp(-0.5 * ((places[:, None] - places) / max(deviation, 1e-3)) ** 2)
-    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def res(step: Step, options: ResOptions) -> Float[Tensor, ""]:

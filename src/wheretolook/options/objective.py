@@ -12,6 +12,7 @@ Normalising = Literal["min_max", "max", "none"]
 Upsampling = Literal["bilinear", "aligned", "features"]
 MiningScore = Literal["sigmoid", "logit", "softplus"]
 Resolution = Literal["image", "features"]
+Erase = Literal["mean", "blur", "shuffle"]
 GradientShare = Literal["sum", "share"]
 
 
@@ -37,6 +38,10 @@ class MiningOptions:
         normalising: of a map before it is thresholded: min_max, max only, or none.
         upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
         score: what is minimised of the erased image's logit.
+        erase: what stands in place of the attended region: the mean colour, the image itself blurred, or (shuffle)
+            another image of the batch that shows none of its classes.
+        least_score: mine only classes that the network recognises with at least this probability; 0 for all.
+        union: erase the attended regions of all classes of an image at once, which takes one pass an image.
         updates: all weights that the masked pass uses, or attention: only the path through the mask.
         masked_pass: mode of batch norm and dropout while the masked images pass.
         chunk: masked images at a time; memory grows with it, the result does not change (but for what dropout draws
@@ -49,6 +54,9 @@ class MiningOptions:
     normalising: Normalising = "min_max"
     upsampling: Upsampling = "bilinear"
     score: MiningScore = "sigmoid"
+    erase: Erase = "mean"
+    least_score: float = 0.0
+    union: bool = False
     updates: Literal["all", "attention"] = "all"
     masked_pass: Literal["eval", "train"] = "eval"
     chunk: int = 2
