@@ -311,6 +311,16 @@ def test_in_every_mode_and_precision(mode, dtype):
             )
 
 
+def test_nothing_behind_the_layer_is_run():
+    """Half of a network may lie there, as the decoder of a segmenter does; it cannot move the cells."""
+    stem = nn.Conv2d(3, 4, 17, 16, 8)
+    network = nn.Sequential(stem, Act(lambda features: 1 / 0))
+    assert finder(network, stem)(torch.zeros(1, 3, 64, 64), (4, 4)) == Cells((16.0, 16.0), (0.0, 0.0))
+    merged = Merged()
+    measured = finder(nn.Sequential(merged, Act(lambda features: 1 / 0)), merged)
+    assert measured(torch.zeros(1, 3, 64, 64), (8, 8)) == Cells((8.0, 8.0), (3.5, 3.5))
+
+
 def test_where_no_gradient_comes_through_the_arithmetic_must_do():
     network = Branches(1.0, 1.0)
     blind = Act(lambda images: network(images).detach())
@@ -320,14 +330,14 @@ def test_where_no_gradient_comes_through_the_arithmetic_must_do():
 class Failing(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.merged, self.norm, self.dropout = Merged(), nn.BatchNorm2d(16), nn.Dropout()
+        self.norm, self.dropout, self.merged = nn.BatchNorm2d(3), nn.Dropout(), Merged()
         self.fails = False
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.dropout(self.norm(self.merged(images)))
+        dropped = self.dropout(self.norm(images)) + torch.rand(()) * 0
         if self.fails:
             raise RuntimeError("out of luck")
-        return features + torch.rand(()) * 0
+        return self.merged(dropped)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -45,6 +45,33 @@ def torchvision_segmenter(name: str) -> Callable[[], nn.Module]:
     return make
 
 
+def fcn_resnet() -> nn.Module:
+    """Torchvision's, of one narrow block a stage and with a narrow head: its own has 35 million weights."""
+    from torchvision.models._utils import IntermediateLayerGetter
+    from torchvision.models.resnet import Bottleneck, ResNet
+    from torchvision.models.segmentation.fcn import FCN
+
+    dilated = [False, True, True]
+    trunk = ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=16, replace_stride_with_dilation=dilated)
+    narrow = nn.Conv2d(2048, 16, 3, padding=1, bias=False)
+    head = nn.Sequential(narrow, nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.1), nn.Conv2d(16, 1 + CLASSES, 1))
+    return FCN(IntermediateLayerGetter(trunk, {"layer4": "out"}), head)
+
+
+def densenet() -> nn.Module:
+    """Torchvision's, of fewer and narrower layers."""
+    from torchvision.models import DenseNet
+
+    return DenseNet(8, (2, 2, 2, 2), 16, num_classes=CLASSES)
+
+
+def short_resnet() -> nn.Module:
+    """Torchvision's, of one block a stage."""
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES)
+
+
 def vgg() -> nn.Module:
     """Torchvision's, but for a narrow classifier: its own has 120 million weights."""
     from torchvision.models import vgg11
@@ -151,10 +178,10 @@ ZOO: dict[str, Entry] = {
     "vgg11": Entry(vgg, "features"),
     "convnext_tiny": Entry(convnext, "features"),
     "mobilenet_v3_small": Entry(torchvision("mobilenet_v3_small"), "features"),
-    "densenet121": Entry(torchvision("densenet121"), "features"),
+    "densenet121": Entry(densenet, "features"),
     "swin_t": Entry(swin, "norm", layout="channels_last"),
     "vit_b_16": Entry(vision_transformer, "encoder.layers.encoder_layer_1.ln_1", prefix=1, layout="tokens"),
-    "fcn_resnet50": Entry(torchvision_segmenter("fcn_resnet50"), "backbone", segments=True),
+    "fcn_resnet50": Entry(fcn_resnet, "backbone", segments=True),
     "deeplabv3_mobilenet_v3_large": Entry(
         torchvision_segmenter("deeplabv3_mobilenet_v3_large"), "backbone", segments=True
     ),
@@ -182,7 +209,7 @@ ZOO: dict[str, Entry] = {
     "huggingface_vit": Entry(huggingface_vit, "vit.layers.1.layernorm_before", prefix=1, layout="tokens"),
     "two_outputs": Entry(TwoOutputs, "features"),
     "dict_output": Entry(DictOutput, "features", options={"class_names": NAMES}),
-    "not_square": Entry(torchvision("resnet18"), "layer4", size=(64, 96)),
+    "not_square": Entry(short_resnet, "layer4", size=(64, 96)),
 }
 
 

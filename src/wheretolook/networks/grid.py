@@ -10,7 +10,7 @@ nearest is taken.
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wheretolook.cells import standard_cells
 from wheretolook.networks.drift import energy_centre, in_steps
 from wheretolook.networks.modes import untouched
+from wheretolook.networks.reading import Enough
 from wheretolook.records import Cells, side_lengths
 
 Grid = tuple[int, int]  # height and width
@@ -107,7 +108,7 @@ class CellFinder:
 
     def _watched(self, images: Tensor) -> "_Trace":
         trace = _Trace(side_lengths(images))
-        with unchanged(self.module), _at_layer(self.layer, lambda _: trace.stop()), torch.no_grad():
+        with unchanged(self.module), _ending_at(self.layer, lambda _: None), torch.no_grad():
             try:
                 with trace:
                     self.module(torch.zeros_like(images))
@@ -181,7 +182,7 @@ class CellFinder:
     def _features_of(self, run: Callable[[Tensor], object], images: Tensor) -> Tensor:
         grids: list[Tensor] = []
         size = side_lengths(images)
-        with torch.enable_grad(), _at_layer(self.layer, lambda output: grids.append(self.to_grid(output, size))):
+        with torch.enable_grad(), _ending_at(self.layer, lambda output: grids.append(self.to_grid(output, size))):
             run(images)
         return grids[0]
 
@@ -194,17 +195,19 @@ def unchanged(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _at_layer(layer: nn.Module, act: Callable[[Any], None]) -> Iterator[None]:
-    """Act on what the layer gives, in this thread only: another may be using the network."""
+def _ending_at(layer: nn.Module, act: Callable[[Any], None]) -> Iterator[None]:
+    """Act on what the layer gives and end the forward there, in this thread only: another may be using the network."""
     thread = threading.get_ident()
 
     def hook(_: nn.Module, __: Any, output: Any) -> None:
         if threading.get_ident() == thread:
             act(output)
+            raise Enough  # what comes behind the layer does not move its cells
 
     handle = layer.register_forward_hook(hook)
     try:
-        yield
+        with suppress(Enough):
+            yield
     finally:
         handle.remove()
 
@@ -221,15 +224,10 @@ class _Trace(TorchDispatchMode):
         super().__init__()
         self.places = {size: [Cells((1.0, 1.0), (0.0, 0.0))]}
         self.by_size = False
-        self.watching = True
-
-    def stop(self) -> None:
-        """What comes behind the layer does not move its cells."""
-        self.watching = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        rule = _rule(func.overloadpacket) if self.watching else None
+        rule = _rule(func.overloadpacket)
         if rule is not None:
             given = _arguments(func, args, kwargs or {})
             before = given["input"] if "input" in given else given["self"]

@@ -65,12 +65,12 @@ class Reading:
             features = features.detach().requires_grad_()
         self._features = features
         if self.ends:
-            raise _Enough
+            raise Enough
         self._handed_on = replaced(result, output, self.form.rebuilt(features, output))
         return self._handed_on
 
 
-class _Enough(BaseException):
+class Enough(BaseException):
     """The layer has run, and nothing after it is wanted; not an `Exception`, which the module may catch."""
 
 
@@ -129,7 +129,7 @@ def read_layer(
     try:
         with _same_operations(module, name, compiled):
             return reading, module(images)
-    except _Enough:
+    except Enough:
         return reading, None
     finally:
         _current.reading = outer
