@@ -13,7 +13,7 @@ from wheretolook.runs.trainer import run_stage
 from wheretolook.training.stage import Stage
 
 from ..training.made import CPU, Altered, budget, scene_network, scenes
-from .trained import guided, left_in, train
+from .trained import guided, left_in, train, validated_weights
 
 
 def test_best_is_the_validation_with_the_highest_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -24,12 +24,7 @@ def test_best_is_the_validation_with_the_highest_score(tmp_path: Path, monkeypat
     monkeypatch.setattr(
         stage.evaluator, "compute", lambda: {**figures, "mean_iu": (s := next(scores)), "attention_iou": s}
     )
-    weights = []
-    monkeypatch.setattr(
-        stage,
-        "on_validation_epoch_start",
-        lambda: weights.append(stage.network.trunk.conv3_1.weight.detach().clone()),
-    )
+    weights = validated_weights(stage, monkeypatch)
     train(stage, tmp_path)
     best = load_network(tmp_path / "best.safetensors").trunk.conv3_1.weight
     assert [torch.equal(best, moment) for moment in weights] == [False, True, False, False]
@@ -62,12 +57,7 @@ def test_a_validation_without_a_figure_takes_no_best_away(tmp_path: Path, monkey
     scores = iter((float("nan"), 0.3, float("nan"), 0.2))
     stage = guided(budget(4, validate_every=1))
     monkeypatch.setattr(stage.evaluator, "compute", lambda: dict.fromkeys(stage.shown, next(scores)))
-    weights = []
-    monkeypatch.setattr(
-        stage,
-        "on_validation_epoch_start",
-        lambda: weights.append(stage.network.trunk.conv3_1.weight.detach().clone()),
-    )
+    weights = validated_weights(stage, monkeypatch)
     train(stage, tmp_path)
     best = load_network(tmp_path / "best.safetensors").trunk.conv3_1.weight
     assert [torch.equal(best, moment) for moment in weights] == [False, True, False, False]

@@ -1,6 +1,6 @@
 """What a run that goes on takes with it: its best validation into a moved folder, and where its network's cells lie."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from wheretolook.options.training import HardwareOptions
 from wheretolook.training.stage import Stage
 
 from ..training.made import budget, changed, scene_network, weighing
-from .trained import guided, left_in, train
+from .trained import guided, left_in, train, validated_weights
 
 
 class CutError(Exception):
@@ -36,24 +36,19 @@ def cut_before(stage: Stage, step: int, monkeypatch: pytest.MonkeyPatch) -> Stag
     return stage
 
 
-def scoring(stage: Stage, scores: Iterator[float], seen: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """The stage, whose validations give these scores and show the weights that they were of."""
-    monkeypatch.setattr(stage.evaluator, "compute", lambda: dict.fromkeys(stage.shown, next(scores)))
-    weight = stage.network.trunk.conv3_1.weight
-    monkeypatch.setattr(stage, "on_validation_epoch_start", lambda: seen.append(weight.detach().clone()))
-    return stage
-
-
 def test_the_best_of_a_moved_folder_is_still_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The second of four validations is the best one; between it and the third the folder gets another name."""
-    scores, seen = iter((0.2, 0.6, 0.4, 0.5)), []
-    first, second = (scoring(guided(budget(4, validate_every=1)), scores, seen, monkeypatch) for _ in range(2))
+    scores = iter((0.2, 0.6, 0.4, 0.5))
+    first, second = (guided(budget(4, validate_every=1)) for _ in range(2))
+    for stage in (first, second):
+        monkeypatch.setattr(stage.evaluator, "compute", lambda: dict.fromkeys(first.shown, next(scores)))
+    before, after = (validated_weights(stage, monkeypatch) for stage in (first, second))
     with pytest.raises(CutError):
         train(cut_before(first, 2, monkeypatch), tmp_path / "before")
     (tmp_path / "before").rename(tmp_path / "after")
     train(second, tmp_path / "after", resume=True)
     best = load_network(tmp_path / "after" / "best.safetensors").trunk.conv3_1.weight
-    assert [torch.equal(best, weight) for weight in seen] == [False, True, False, False]
+    assert [torch.equal(best, weight) for weight in (*before, *after)] == [False, True, False, False]
     assert not (tmp_path / "before").exists()
     assert {name for name in left_in(tmp_path / "after") if "ckpt" in name} == {
         "checkpoints/best.ckpt",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from wheretolook.data.loading import ImageData
@@ -27,6 +28,14 @@ def train(stage: Stage, out: Path, **options: object) -> Path:
 
 def guided(training: TrainingOptions, **options: object) -> Stage:
     return Stage.guidance(scene_network(), training, changed_objective(GUIDED, options))
+
+
+def validated_weights(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Fills with one layer's weights, as they are at each of the stage's validations."""
+    weights: list[torch.Tensor] = []
+    weight = stage.network.trunk.conv3_1.weight
+    monkeypatch.setattr(stage, "on_validation_epoch_start", lambda: weights.append(weight.detach().clone()))
+    return weights
 
 
 def left_in(out: Path) -> set[str]:
