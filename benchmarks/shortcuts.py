@@ -82,22 +82,35 @@ BEDS = {
 }
 
 ENERGY, SOFTMAX, MIXED = {"energy.weight": 4.0}, {"softmax_energy.weight": 4.0}, {"mixed_background.weight": 1.0}
+GRADIENTS = {"input_gradients.weight": 0.1}
+SHARE = {"input_gradients.weight": 4.0, "input_gradients.share": "share"}
+# those that are looked at closely: with few masks, with boxes, and with masks that say nothing
+CLOSELY = {
+    "energy": ENERGY,
+    "softmax energy": SOFTMAX,
+    "input gradients": GRADIENTS,
+    "mixed background": MIXED,
+}
 ROWS = {
     "no guidance": Row(),
     "energy": Row(ENERGY),
     "softmax energy": Row(SOFTMAX),
+    "RRR on maps": Row({"rrr_maps.weight": 4.0}),
+    "size-fair energy": Row({"size_fair_energy.weight": 4.0}),
+    "mining": Row({"mining.weight": 1.0}),
+    "input gradients": Row(GRADIENTS),
+    "input gradients, share": Row(SHARE),
+    "robust gradients, share": Row({"robust_gradients.weight": 4.0, "robust_gradients.share": "share"}),
     "mixed background": Row(MIXED),
     "softmax energy + mixed background": Row({**SOFTMAX, **MIXED}),
-    "mining": Row({"mining.weight": 1.0}),
+    "energy + mixed background": Row({**ENERGY, **MIXED}),
     **{
         f"{name}, {fraction:.0%} of masks": Row(objective, {"annotated_fraction": fraction})
-        for name, objective in (("softmax energy", SOFTMAX), ("mixed background", MIXED))
+        for name, objective in CLOSELY.items()
         for fraction in (0.01, 0.05, 0.2)
     },
-    "softmax energy, random masks": Row(SOFTMAX, {"root": "random"}),
-    "mixed background, random masks": Row(MIXED, {"root": "random"}),
-    "softmax energy, boxes": Row(SOFTMAX, {"annotations": "boxes"}),
-    "mixed background, boxes": Row(MIXED, {"annotations": "boxes"}),
+    **{f"{name}, boxes": Row(objective, {"annotations": "boxes"}) for name, objective in CLOSELY.items()},
+    **{f"{name}, random masks": Row(objective, {"root": "random"}) for name, objective in CLOSELY.items()},
 }
 
 
