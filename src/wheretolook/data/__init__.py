@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from wheretolook.data.annotated import annotated_images
 from wheretolook.data.dataset import ImageDataset, describe_classes
 from wheretolook.data.layouts import LAYOUTS
 from wheretolook.errors import ConfigError, DataError, nearest
@@ -34,7 +35,8 @@ def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> 
     layout = _layout(config)
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
-    return LAYOUTS[layout].open(config, _expanded(split), training)
+    dataset = LAYOUTS[layout].open(config, _expanded(split), training)
+    return annotated_images(dataset, config) if training else dataset
 
 
 def at_home(config: DataOptions) -> DataOptions:
@@ -51,6 +53,7 @@ def at_home(config: DataOptions) -> DataOptions:
         val_split=_expanded(config.val_split),
         held_out=[_expanded(path) for path in config.held_out],
         groups=None if config.groups is None else _expanded(config.groups),
+        annotated=None if config.annotated is None else _expanded(config.annotated),
     )
 
 

@@ -39,6 +39,10 @@ class ImageDataset(Dataset[Sample], ABC):
         """Whether any image says where its objects are, if only by boxes."""
         return True
 
+    def is_annotated(self, index: int) -> bool:
+        """Whether an image says where its objects are, if only by boxes."""
+        return True
+
     def __len__(self) -> int:
         return len(self.names)
 

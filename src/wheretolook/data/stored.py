@@ -86,6 +86,10 @@ class StoredImages(ImageDataset):
         """Whether any image has a mask or a box."""
         return self.has_masks or any(entry.boxes for entry in self.entries)
 
+    def is_annotated(self, index: int) -> bool:
+        """Whether an image has a mask or a box."""
+        return self.entries[index].mask is not None or bool(self.entries[index].boxes)
+
     def size(self, index: int) -> tuple[int, int]:
         """Height and width as served."""
         return image_size(self.entries[index].image, self.resize)

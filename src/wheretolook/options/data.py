@@ -1,6 +1,7 @@
 """Where images come from and how they are served."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class DataOptions:
             the root where group_by names columns of it.
         group_by: the columns of that table whose values make the groups, together with the class where every image
             has one.
+        annotated_fraction: share of the training images whose annotation guides attention, drawn class by class; the
+            others are only labelled, as far as attention goes. Segmentation keeps all masks.
+        annotated_seed: of that draw.
+        annotated: a file that lists the training images whose annotation guides attention, one a line; none for
+            the fraction.
+        annotations: guide by the masks as they are, or by the smallest box around each class's pixels.
+        dilate: pixels by which annotated objects grow to every side before they guide attention.
         resize: length in pixels that each image's longer side is resized to; none keeps the full size.
         crop: height and width of the training crops.
         scale: smallest and largest factor of the random resize before the crop.
@@ -61,6 +69,11 @@ class DataOptions:
     held_out: list[str] = field(default_factory=list)
     groups: str | None = None
     group_by: list[str] = field(default_factory=list)
+    annotated_fraction: float = 1.0
+    annotated_seed: int = 0
+    annotated: str | None = None
+    annotations: Literal["masks", "boxes"] = "masks"
+    dilate: int = 0
     resize: int | None = None
     crop: tuple[int, int] | None = None
     scale: tuple[float, float] = (0.75, 1.5)

@@ -1,0 +1,169 @@
+"""Which images' annotations guide attention, and in what form: a fraction of them, boxes in place of masks, dilation.
+
+Only the planes that say where to look change. Masks stay what they are for segmentation, and labels for classification.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.names import image_name, read_lines
+from wheretolook.errors import ConfigError, DataError, nearest
+from wheretolook.options.data import DataOptions
+from wheretolook.records import VOID, Sample
+
+
+class AnnotatedImages(ImageDataset):
+    """Images of which some are annotated.
+
+    Args:
+        dataset: the images.
+        annotated: the numbers of those whose planes are kept; the planes of the others say nothing.
+        boxes: each class's plane is the smallest box around its pixels.
+        dilate: pixels by which the object of each plane grows to every side.
+    """
+
+    def __init__(self, dataset: ImageDataset, annotated: frozenset[int], boxes: bool, dilate: int) -> None:
+        self.dataset, self.annotated_images, self.boxes, self.dilate = dataset, annotated, boxes, dilate
+        self.class_names, self.names, self.one_class = dataset.class_names, dataset.names, dataset.one_class
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask that is exact to the pixel."""
+        return self.dataset.has_masks
+
+    @property
+    def has_annotations(self) -> bool:
+        """Whether any image keeps its annotation."""
+        return bool(self.annotated_images)
+
+    def is_annotated(self, index: int) -> bool:
+        """Whether an image keeps its annotation."""
+        return index in self.annotated_images
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an image."""
+        return self.dataset.size(index)
+
+    def classes_in(self, index: int) -> frozenset[int]:
+        """The classes that an image shows."""
+        return self.dataset.classes_in(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        if index not in self.annotated_images:
+            return sample._replace(targets=torch.full_like(sample.targets, VOID))
+        targets = boxed(sample.targets) if self.boxes else sample.targets
+        return sample._replace(targets=dilated(targets, self.dilate))
+
+
+def annotated_images(dataset: ImageDataset, config: DataOptions) -> ImageDataset:
+    """The training images with as much of their annotation as the options keep: the very same ones at their defaults.
+
+    Args:
+        dataset: the training images.
+        config: the options.
+
+    Raises:
+        ConfigError: a fraction or dilation out of its range, or a fraction beside a list.
+        DataError: a list that cannot be read, or names images that are not there.
+    """
+    if not 0 <= config.annotated_fraction <= 1:
+        raise ConfigError(f"expected an annotated_fraction from 0 to 1, got {config.annotated_fraction}")
+    if config.dilate < 0:
+        raise ConfigError(f"expected to dilate by at least 0 pixels, got {config.dilate}")
+    if config.annotated is not None and config.annotated_fraction < 1:
+        raise ConfigError("expected annotated or annotated_fraction, got both; leave one out")
+    boxes = config.annotations == "boxes"
+    if config.annotated is None and config.annotated_fraction == 1 and not boxes and not config.dilate:
+        return dataset
+    known = [index for index in range(len(dataset)) if dataset.is_annotated(index)]
+    if config.annotated is not None:
+        chosen = _listed(Path(config.annotated), dataset.names) & frozenset(known)
+    else:
+        chosen = drawn(known, dataset.classes_of_images, config.annotated_fraction, config.annotated_seed)
+    return AnnotatedImages(dataset, chosen, boxes, config.dilate)
+
+
+def drawn(
+    known: list[int], classes_of_images: tuple[frozenset[int], ...], fraction: float, seed: int
+) -> frozenset[int]:
+    """A share of the annotated images, drawn class by class in turn, so that a few show every class.
+
+    Larger shares of the same seed hold the smaller ones.
+
+    Args:
+        known: the numbers of the annotated images.
+        classes_of_images: the classes of each image.
+        fraction: their share, from 0 to 1; rounded, but no class is left out while there are images to draw.
+        seed: of the draw.
+
+    Example:
+        >>> classes = (frozenset({0}),) * 6 + (frozenset({1}),) * 2
+        >>> [sorted(drawn(list(range(8)), classes, share, 0)) for share in (0.0, 0.25, 0.5)]
+        [[], [2, 6], [2, 4, 6, 7]]
+    """
+    order = [known[place] for place in np.random.default_rng(seed).permutation(len(known))]
+    queues = {
+        index: [image for image in order if index in classes_of_images[image]]
+        for index in sorted(frozenset().union(*(classes_of_images[image] for image in known)))
+    }
+    count = max(round(fraction * len(known)), len(queues)) if fraction > 0 else 0
+    chosen: dict[int, None] = {}  # in the order in which they are drawn
+    while any(queues.values()):
+        for queue in queues.values():
+            while queue and queue[0] in chosen:
+                queue.pop(0)
+            if queue:
+                chosen[queue.pop(0)] = None
+    rest = dict.fromkeys(image for image in order if image not in chosen)  # without any class
+    return frozenset(list({**chosen, **rest})[:count])
+
+
+def boxed(targets: UInt8[Tensor, "present height width"]) -> UInt8[Tensor, "present height width"]:
+    """Each plane with the smallest box around its object in place of the object; nothing is left unsaid around it.
+
+    Example:
+        >>> boxed(torch.tensor([[[0, 1, 255], [1, 0, 255], [0, 0, 0]]], dtype=torch.uint8)).tolist()
+        [[[1, 1, 0], [1, 1, 0], [0, 0, 0]]]
+    """
+    shown = targets == 1
+    rows, columns = (_between(shown.any(dim=axis)) for axis in (2, 1))
+    boxes = (rows[:, :, None] & columns[:, None, :]).to(torch.uint8)
+    return torch.where(shown.any(dim=2).any(dim=1)[:, None, None], boxes, targets)
+
+
+def _between(found: Bool[Tensor, "present side"]) -> Bool[Tensor, "present side"]:
+    """From the first to the last that is found."""
+    counts = found.int()
+    return (counts.cumsum(dim=1) > 0) & (counts.flip(1).cumsum(dim=1).flip(1) > 0)
+
+
+def dilated(targets: UInt8[Tensor, "present height width"], pixels: int) -> UInt8[Tensor, "present height width"]:
+    """Each plane with its object grown by so many pixels to every side, over whatever lies there.
+
+    Example:
+        >>> dilated(torch.tensor([[[0, 0, 255, 1]]], dtype=torch.uint8), 2).tolist()
+        [[[0, 1, 1, 1]]]
+    """
+    if not pixels or not len(targets):
+        return targets
+    grown = F.max_pool2d((targets == 1).float()[:, None], 2 * pixels + 1, stride=1, padding=pixels)[:, 0]
+    return torch.where(grown > 0, 1, targets).to(torch.uint8)
+
+
+def _listed(path: Path, names: tuple[str, ...]) -> frozenset[int]:
+    """The numbers of the images that a list names."""
+    numbers = {name: number for number, name in enumerate(names)}
+    found = set()
+    for line in read_lines(path, "list of annotated images"):
+        name = image_name(line, names)
+        if name not in numbers:
+            raise DataError(f"{path}: '{line}' is no image of the training split{nearest(line, names)}")
+        found.add(numbers[name])
+    return frozenset(found)
