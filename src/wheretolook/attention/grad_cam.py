@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from wheretolook.attention.gradients import score_gradients
 from wheretolook.options.objective import ChannelWeights
 from wheretolook.records import GuidedOutput
 
@@ -20,9 +21,6 @@ def channel_weights(
 ) -> Float[Tensor, "batch k channels"]:
     """How much each channel moves a class's score: w = mean over positions of d s / d f.
 
-    The gradient is taken with respect to the features only, so nothing runs back through the trunk, no `.grad` is
-    touched, and all k columns share one vectorised call: the classifier's weights are read once, not k times.
-
     Args:
         class_scores: logits, computed from `features`.
         features: activations of the attention layer, which the scores' graph contains.
@@ -31,16 +29,7 @@ def channel_weights(
 
     Source: arXiv:1802.10171 eq. 1; arXiv:1610.02391 eq. 1.
     """
-    selected = class_scores.gather(1, classes)
-    directions = torch.eye(classes.shape[1], dtype=selected.dtype, device=selected.device)
-    (gradients,) = torch.autograd.grad(
-        selected,
-        features,
-        directions[:, None, :].expand(-1, selected.shape[0], -1),
-        retain_graph=True,
-        create_graph=create_graph,
-        is_grads_batched=True,
-    )
+    gradients = score_gradients(class_scores, features, classes, create_graph=create_graph)
     return gradients.mean(dim=(3, 4)).transpose(0, 1)
 
 

@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from wheretolook.attention.cam import cam
 from wheretolook.attention.grad_cam import grad_cam
 from wheretolook.attention.maps import upsampled
+from wheretolook.attention.weighted import grad_cam_plus_plus, hires_cam, layer_cam, xgrad_cam
 from wheretolook.options.objective import ChannelWeights, Method
 from wheretolook.records import GuidedOutput
 
@@ -15,6 +17,11 @@ from wheretolook.records import GuidedOutput
 # before their ReLU; those of a method that has no sign are at least 0 as they are
 METHODS: dict[str, Callable[..., Float[Tensor, "batch k h w"]]] = {
     "grad_cam": grad_cam,
+    "cam": cam,
+    "hires_cam": hires_cam,
+    "layer_cam": layer_cam,
+    "grad_cam_plus_plus": grad_cam_plus_plus,
+    "xgrad_cam": xgrad_cam,
 }
 
 
@@ -39,7 +46,7 @@ def attention_maps(
             (B,) tensor with one class an image, such as the targets of a cross-entropy.
         method: how maps are made, a name in `METHODS`.
         differentiable: keep the graph, so that a loss on the maps trains the trunk.
-        channel_weights: `"constant"` treats the channels' weights as given, as the predecessor (the Chainer
+        channel_weights: `"constant"` treats the weights of features as given, as the predecessor (the Chainer
             implementation of GAIN for FCN) does; `"second_order"` differentiates them too. With a classifier that is
             piecewise linear (ReLU) that second term vanishes on the trunk and reaches only the classifier's weights.
         size: height and width in pixels to stretch the maps to, each cell to where it lies; None leaves them
@@ -51,6 +58,7 @@ def attention_maps(
 
     Raises:
         ValueError: a class index out of range, or `differentiable` where the forward kept no graph of the trunk.
+        ConfigError: the method is `"cam"` and the classifier not one linear layer behind global average pooling.
 
     Example:
         >>> features = torch.ones(1, 2, 3, 3, requires_grad=True)

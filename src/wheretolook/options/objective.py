@@ -6,7 +6,7 @@ The names of the fields of `ObjectiveOptions` that are groups are the names of t
 from dataclasses import dataclass, field
 from typing import Literal
 
-Method = Literal["grad_cam"]
+Method = Literal["grad_cam", "cam", "hires_cam", "layer_cam", "grad_cam_plus_plus", "xgrad_cam"]
 ChannelWeights = Literal["constant", "second_order"]
 Normalising = Literal["min_max", "max", "none"]
 Upsampling = Literal["bilinear", "aligned", "features"]
