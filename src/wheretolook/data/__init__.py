@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wheretolook.data.annotated import annotated_images
 from wheretolook.data.dataset import ImageDataset, describe_classes
+from wheretolook.data.guiding import guiding
 from wheretolook.data.layouts import LAYOUTS
 from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.files import user_path
@@ -36,6 +37,7 @@ def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> 
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
     dataset = LAYOUTS[layout].open(config, _expanded(split), training)
+    dataset = guiding(dataset, config, split, training)
     return annotated_images(dataset, config) if training else dataset
 
 
@@ -54,6 +56,7 @@ def at_home(config: DataOptions) -> DataOptions:
         held_out=[_expanded(path) for path in config.held_out],
         groups=None if config.groups is None else _expanded(config.groups),
         annotated=None if config.annotated is None else _expanded(config.annotated),
+        avoid_zones=None if config.avoid_zones is None else _expanded(config.avoid_zones),
     )
 
 

@@ -24,12 +24,10 @@ class AnnotatedImages(ImageDataset):
     Args:
         dataset: the images.
         annotated: the numbers of those whose planes are kept; the planes of the others say nothing.
-        boxes: each class's plane is the smallest box around its pixels.
-        dilate: pixels by which the object of each plane grows to every side.
     """
 
-    def __init__(self, dataset: ImageDataset, annotated: frozenset[int], boxes: bool, dilate: int) -> None:
-        self.dataset, self.annotated_images, self.boxes, self.dilate = dataset, annotated, boxes, dilate
+    def __init__(self, dataset: ImageDataset, annotated: frozenset[int]) -> None:
+        self.dataset, self.annotated_images = dataset, annotated
         self.class_names, self.names, self.one_class = dataset.class_names, dataset.names, dataset.one_class
 
     @property
@@ -56,38 +54,32 @@ class AnnotatedImages(ImageDataset):
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
-        if index not in self.annotated_images:
-            return sample._replace(targets=torch.full_like(sample.targets, VOID))
-        targets = boxed(sample.targets) if self.boxes else sample.targets
-        return sample._replace(targets=dilated(targets, self.dilate))
+        return sample if index in self.annotated_images else sample._replace(targets=silent(sample.targets))
 
 
 def annotated_images(dataset: ImageDataset, config: DataOptions) -> ImageDataset:
-    """The training images with as much of their annotation as the options keep: the very same ones at their defaults.
+    """The training images of which as many are annotated as the options say: the very same ones at their defaults.
 
     Args:
         dataset: the training images.
         config: the options.
 
     Raises:
-        ConfigError: a fraction or dilation out of its range, or a fraction beside a list.
+        ConfigError: a fraction out of its range, or beside a list.
         DataError: a list that cannot be read, or names images that are not there.
     """
     if not 0 <= config.annotated_fraction <= 1:
         raise ConfigError(f"expected an annotated_fraction from 0 to 1, got {config.annotated_fraction}")
-    if config.dilate < 0:
-        raise ConfigError(f"expected to dilate by at least 0 pixels, got {config.dilate}")
     if config.annotated is not None and config.annotated_fraction < 1:
         raise ConfigError("expected annotated or annotated_fraction, got both; leave one out")
-    boxes = config.annotations == "boxes"
-    if config.annotated is None and config.annotated_fraction == 1 and not boxes and not config.dilate:
+    if config.annotated is None and config.annotated_fraction == 1:
         return dataset
     known = [index for index in range(len(dataset)) if dataset.is_annotated(index)]
     if config.annotated is not None:
         chosen = _listed(Path(config.annotated), dataset.names) & frozenset(known)
     else:
         chosen = drawn(known, dataset.classes_of_images, config.annotated_fraction, config.annotated_seed)
-    return AnnotatedImages(dataset, chosen, boxes, config.dilate)
+    return AnnotatedImages(dataset, chosen)
 
 
 def drawn(
@@ -123,6 +115,11 @@ def drawn(
                 chosen[queue.pop(0)] = None
     rest = dict.fromkeys(image for image in order if image not in chosen)  # without any class
     return frozenset(list({**chosen, **rest})[:count])
+
+
+def silent(targets: UInt8[Tensor, "present height width"]) -> UInt8[Tensor, "present height width"]:
+    """Planes that say nothing."""
+    return torch.full_like(targets, VOID)
 
 
 def boxed(targets: UInt8[Tensor, "present height width"]) -> UInt8[Tensor, "present height width"]:

@@ -12,7 +12,7 @@ from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError, nearest
 from wheretolook.options.data import DataOptions
 
-MASKS = "masks"
+MASKS, AVOID = "masks", "avoid"
 
 
 def open_class_folders(config: DataOptions, split: str, training: bool = False) -> StoredImages:
@@ -28,7 +28,8 @@ def open_class_folders(config: DataOptions, split: str, training: bool = False) 
         DataError: no such split, a folder that is no class, or the very split validates or tests.
     """
     root = Path(str(config.root))
-    folders = {normal(path.name): path for path in _folders(root) if path.name != MASKS}
+    others = (MASKS, AVOID, config.avoid_zones)
+    folders = {normal(path.name): path for path in _folders(root) if path.name not in others}
     if split not in folders:
         raise DataError(
             f"there is no split '{split}'{nearest(split, folders)}; available: {', '.join(folders) or 'none'}"

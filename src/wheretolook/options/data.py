@@ -49,8 +49,13 @@ class DataOptions:
         annotated_seed: of that draw.
         annotated: a file that lists the training images whose annotation guides attention, one a line; none for
             the fraction.
-        annotations: guide by the masks as they are, or by the smallest box around each class's pixels.
+        annotations: guide by the masks as they are, by the smallest box around each class's pixels, or by none of it:
+            then avoided zones alone say where to look.
         dilate: pixels by which annotated objects grow to every side before they guide attention.
+        avoid: classes of the annotation that say where not to look (a ruler, a tag): they are classes no more, and the
+            plane of every other class of the image is 0 there.
+        avoid_zones: a folder of masks, in the root or anywhere, that say where not to look (NAME.png, anything but 0);
+            where the object is not annotated, attention may go everywhere else.
         resize: length in pixels that each image's longer side is resized to; none keeps the full size.
         crop: height and width of the training crops.
         scale: smallest and largest factor of the random resize before the crop.
@@ -72,8 +77,10 @@ class DataOptions:
     annotated_fraction: float = 1.0
     annotated_seed: int = 0
     annotated: str | None = None
-    annotations: Literal["masks", "boxes"] = "masks"
+    annotations: Literal["masks", "boxes", "none"] = "masks"
     dilate: int = 0
+    avoid: list[str] = field(default_factory=list)
+    avoid_zones: str | None = None
     resize: int | None = None
     crop: tuple[int, int] | None = None
     scale: tuple[float, float] = (0.75, 1.5)

@@ -1,0 +1,183 @@
+"""Where to look by masks, boxes or neither, and where not: zones of a folder of masks, or of classes of the annotation.
+
+Only the planes that say where to look change, and the avoided classes are none any more. In an image with such a zone
+the plane of every class is 0 there, and where nobody has annotated the class's object, 1 everywhere else.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from wheretolook.data.annotated import boxed, dilated, silent
+from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.masks import MASK_SUFFIXES, index_mask, read_values
+from wheretolook.data.names import LEFT_BY_SYSTEMS, normal
+from wheretolook.errors import ConfigError, DataError, nearest
+from wheretolook.options.data import DataOptions
+from wheretolook.records import VOID, Sample, side_lengths
+
+
+class GuidingImages(ImageDataset):
+    """Images whose planes say where to look in another form than their annotation, and where not to.
+
+    Args:
+        dataset: the images.
+        annotations: the form: masks, boxes or none.
+        dilate: pixels by which the objects grow; zones do not.
+        avoided: the numbers of its classes that mark such zones.
+        zones: masks of such zones by the image's number; every value but 0 marks.
+        resize: length of the longer side in pixels that the images are served with; None keeps their size.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        annotations: str = "masks",
+        dilate: int = 0,
+        avoided: frozenset[int] = frozenset(),
+        zones: Mapping[int, Path] | None = None,
+        resize: int | None = None,
+    ) -> None:
+        self.dataset, self.annotations, self.dilate = dataset, annotations, dilate
+        self.avoided, self.zones, self.resize = avoided, dict(zones or {}), resize
+        self.kept = [index for index in range(len(dataset.class_names)) if index not in avoided]
+        self.class_names = tuple(dataset.class_names[index] for index in self.kept)
+        self.names, self.one_class = dataset.names, dataset.one_class
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask that is exact to the pixel."""
+        return self.dataset.has_masks
+
+    @property
+    def has_annotations(self) -> bool:
+        """Whether any image says where to look, or where not to."""
+        return bool(self.zones) or (self._annotation_counts and self.dataset.has_annotations)
+
+    def is_annotated(self, index: int) -> bool:
+        """Whether an image says where to look, or where not to."""
+        return index in self.zones or (self._annotation_counts and self.dataset.is_annotated(index))
+
+    @property
+    def _annotation_counts(self) -> bool:
+        return self.annotations != "none" or bool(self.avoided)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an image."""
+        return self.dataset.size(index)
+
+    def classes_in(self, index: int) -> frozenset[int]:
+        """The classes that an image shows, without those that are avoided."""
+        shown = self.dataset.classes_in(index)
+        return frozenset(number for number, former in enumerate(self.kept) if former in shown)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        zone = torch.zeros(sample.mask.shape, dtype=torch.bool)
+        if index in self.zones:
+            zone = _read_zone(self.zones[index], side_lengths(sample.image), self.resize)
+        if self.avoided:
+            sample, marked = self._without_avoided(sample)
+            zone = zone | marked
+        return sample._replace(targets=avoiding(self._formed(sample.targets), zone))
+
+    def _formed(self, targets: UInt8[Tensor, "present height width"]) -> UInt8[Tensor, "present height width"]:
+        if self.annotations == "none":
+            return silent(targets)
+        return dilated(boxed(targets) if self.annotations == "boxes" else targets, self.dilate)
+
+    def _without_avoided(self, sample: Sample) -> tuple[Sample, Bool[Tensor, "height width"]]:
+        """The sample without the classes that mark zones, and what they mark; to segmentation that is background."""
+        stays = torch.tensor([index in self.kept for index in sample.labels.nonzero().flatten().tolist()]).bool()
+        marked = (sample.targets[~stays] == 1).any(dim=0)
+        values = torch.zeros(VOID + 1, dtype=sample.mask.dtype)
+        values[VOID] = VOID
+        for number, former in enumerate(self.kept):
+            values[1 + former] = 1 + number
+        left = sample._replace(mask=values[sample.mask], labels=sample.labels[self.kept], targets=sample.targets[stays])
+        return left, marked
+
+
+def avoiding(
+    targets: UInt8[Tensor, "present height width"], zone: Bool[Tensor, "height width"]
+) -> UInt8[Tensor, "present height width"]:
+    """The planes with nothing to look at in a zone; one that said nothing says to look everywhere else.
+
+    Args:
+        targets: 1 look here, 0 not here, VOID says nothing.
+        zone: where not to look; without any pixel the planes stay as they are.
+
+    Example:
+        >>> planes = torch.tensor([[[1, 1, 0, 255]], [[255, 255, 255, 255]]], dtype=torch.uint8)
+        >>> avoiding(planes, torch.tensor([[True, False, False, False]])).tolist()
+        [[[0, 1, 0, 255]], [[0, 1, 1, 1]]]
+    """
+    if not zone.any():
+        return targets
+    unknown = (targets == VOID).all(dim=2).all(dim=1)
+    return targets.masked_fill(unknown[:, None, None], 1).masked_fill(zone, 0)
+
+
+def guiding(dataset: ImageDataset, config: DataOptions, split: str, training: bool) -> ImageDataset:
+    """The images with the annotations' form and the zones that the options name: the very same ones at their defaults.
+
+    What is measured keeps its annotations as they are, but for the zones.
+
+    Args:
+        dataset: the images of one split.
+        config: the options.
+        split: what it is called.
+        training: it is to be trained on.
+
+    Raises:
+        ConfigError: a dilation below 0, an avoided class that there is not, no other class left, or a folder without
+            a root.
+        DataError: no such folder, or no mask in it.
+    """
+    if config.dilate < 0:
+        raise ConfigError(f"expected to dilate by at least 0 pixels, got {config.dilate}")
+    if unknown := [name for name in config.avoid if name not in dataset.class_names]:
+        raise ConfigError(
+            f"avoid: there is no class '{unknown[0]}'{nearest(unknown[0], dataset.class_names)};"
+            f" known: {', '.join(dataset.class_names)}"
+        )
+    avoided = frozenset(dataset.class_names.index(name) for name in config.avoid)
+    if len(avoided) == len(dataset.class_names):
+        raise ConfigError("expected a class that is not to be avoided, got none; leave one out of avoid")
+    zones = {} if config.avoid_zones is None else _zones(dataset, config, config.avoid_zones, split)
+    annotations, dilate = (config.annotations, config.dilate) if training else ("masks", 0)
+    if annotations == "masks" and not (dilate or avoided or zones):
+        return dataset
+    return GuidingImages(dataset, annotations, dilate, avoided, zones, config.resize)
+
+
+def _zones(dataset: ImageDataset, config: DataOptions, folder: str, split: str) -> dict[int, Path]:
+    """The masks of a folder, NAME.png or SPLIT/NAME.png, by their images' numbers."""
+    if config.root is None:
+        raise ConfigError("avoid_zones is a folder beside images on disk, and there is no root; give one or leave it")
+    path = Path(config.root) / folder
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}; expected masks of the zones to avoid, NAME.png for an image NAME")
+    masks = {
+        normal(str(mask.relative_to(path).with_suffix(""))): mask
+        for mask in sorted(path.rglob("*"))
+        if mask.suffix.lower() in MASK_SUFFIXES and mask.name[0] != "." and mask.name not in LEFT_BY_SYSTEMS
+    }
+    if not masks:
+        raise DataError(f"{path} holds no mask of a zone to avoid; expected NAME.png for an image NAME")
+    found = {index: masks.get(f"{split}/{name}", masks.get(name)) for index, name in enumerate(dataset.names)}
+    return {index: mask for index, mask in found.items() if mask is not None}
+
+
+def _read_zone(path: Path, size: tuple[int, int], resize: int | None) -> Bool[Tensor, "height width"]:
+    values = read_values(path)[0]
+    zone = index_mask((values != 0).astype(np.uint8), resize) != 0
+    if side_lengths(zone) != size:
+        height, width = values.shape
+        full = "" if resize is None else f" once resized to {resize} pixels"
+        raise DataError(f"mask {path} is {width}x{height}, but its image is {size[1]}x{size[0]}{full}; make them equal")
+    return zone
