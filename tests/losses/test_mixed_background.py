@@ -1,9 +1,10 @@
 """Mixed backgrounds: pixel by pixel from two images, and a loss of annotated images only."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
-from wheretolook.losses.mixed_background import mixed_background, mixed_backgrounds, where_objects
+from wheretolook.losses.mixed_background import mixed_background, mixed_backgrounds, next_of, where_objects
 from wheretolook.options.objective import MixedBackgroundOptions, ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.records import VOID, collate
@@ -12,45 +13,59 @@ from wheretolook.training.stage import Stage
 from ..training.made import SIZE, made_network, sample
 
 
-def test_every_pixel_is_the_objects_or_the_next_images_background():
-    images = torch.randn(3, 3, 4, 5)
-    objects, known = torch.rand(3, 4, 5) < 0.4, torch.rand(3, 4, 5) < 0.8
-    mixed = mixed_backgrounds(images, objects, known)
-    for number in range(3):
-        other = (number + 1) % 3
+def test_every_pixel_is_the_images_own_or_its_donors_background():
+    images, donors = torch.randn(4, 3, 4, 5), torch.tensor([2, 0, 2, 1])
+    kept, erased = torch.rand(4, 4, 5) < 0.4, torch.rand(4, 4, 5) < 0.3
+    mixed = mixed_backgrounds(images, kept, donors, erased)
+    for number, donor in enumerate(donors.tolist()):
         for row in range(4):
             for column in range(5):
-                own = objects[number, row, column] or not known[number, row, column]
-                free = not objects[other, row, column] and known[other, row, column]
-                expected = images[number if own else other, :, row, column] if own or free else torch.zeros(3)
+                lent = donor != number and not erased[donor, row, column]
+                other = images[donor, :, row, column] if lent else torch.zeros(3)
+                expected = images[number, :, row, column] if kept[number, row, column] else other
                 assert torch.equal(mixed[number, :, row, column], expected)
 
 
-def test_objects_are_those_of_any_class_and_void_is_not_known():
-    targets = torch.tensor([[[1, 0, VOID, 0]], [[0, 1, 0, VOID]], [[1, VOID, 0, 0]]], dtype=torch.uint8)
-    objects, known = where_objects(targets, torch.tensor([0, 0, 2]), 3)
-    assert objects.int().tolist() == [[[1, 1, 0, 0]], [[0] * 4], [[1, 0, 0, 0]]]
-    assert known.int().tolist() == [[[1, 1, 0, 0]], [[1] * 4], [[1, 0, 1, 1]]]
+def test_what_may_be_an_object_is_no_background_and_what_nobody_says_is():
+    targets = torch.tensor([[[1, 0, VOID, 0]], [[0, 1, 0, VOID]], [[VOID] * 4]], dtype=torch.uint8)
+    assert where_objects(targets, torch.tensor([0, 0, 2]), 3).int().tolist() == [[[1, 1, 1, 1]], [[0] * 4], [[0] * 4]]
+    assert where_objects(targets[:1], torch.tensor([1]), 2).int().tolist() == [[[0] * 4], [[1, 0, 1, 0]]]
 
 
-def test_the_loss_is_that_of_the_annotated_images_alone():
-    """An image with a class that nothing shows keeps its background, and lends it to no one."""
-    samples = [sample("one", (0,)), sample("two", (1,)), sample("three", (0, 2))]
-    hidden = samples[1]._replace(targets=torch.full((1, *SIZE), VOID, dtype=torch.uint8))
+def test_donors_go_round():
+    for which, expected in (([1, 1, 1], [1, 2, 0]), ([0, 1, 0], [1, 1, 1]), ([0, 0], [0, 1]), ([1, 0, 1], [2, 2, 0])):
+        assert next_of(torch.tensor(which).bool()).tolist() == expected
+
+
+@pytest.mark.parametrize("donors", ["annotated", "any"])
+def test_the_loss_is_that_of_the_annotated_images_alone(donors: str):
+    """An image with a class that nothing shows keeps its background; it lends it where any may."""
+    one, two, three = sample("one", (0,)), sample("two", (1,)), sample("three", (0, 2))
+    hidden = two._replace(targets=torch.full((1, *SIZE), VOID, dtype=torch.uint8))
     network = made_network()
     stage = Stage.guidance(network, TrainingOptions(), ObjectiveOptions())
-    step = stage.forward_step(collate([samples[0], hidden, samples[2]]))
-    found = mixed_background(step, MixedBackgroundOptions(1.0))
-    first, third = step.images[0], step.images[2]
-    seen = [(sample.mask != 0) & (sample.mask != VOID) for sample in (samples[0], samples[2])]
-    kept = [seen[0] | (samples[0].mask == VOID), seen[1] | (samples[2].mask == VOID)]
+    step = stage.forward_step(collate([one, hidden, three]))
+    found = mixed_background(step, MixedBackgroundOptions(1.0, donors))
+    nothing = torch.zeros(SIZE, dtype=torch.bool)
     expected = []
-    for own, other, keep, taken, one in ((first, third, *kept, samples[0]), (third, first, *kept[::-1], samples[2])):
-        image = torch.where(keep, own, torch.where(taken, torch.zeros(()), other))
+    for own, known, lender in ((0, one, 2 if donors == "annotated" else 1), (2, three, 0)):
+        taken = nothing if lender == 1 else (one, hidden, three)[lender].mask != 0
+        background = torch.where(taken, torch.zeros(()), step.images[lender])
+        image = torch.where(known.mask != 0, step.images[own], background)
         scores = network(image[None], segment=False).class_scores[0]
-        expected.append(F.binary_cross_entropy_with_logits(scores, one.labels.to(scores.dtype)))
+        expected.append(F.binary_cross_entropy_with_logits(scores, known.labels.to(scores.dtype)))
     torch.testing.assert_close(found, torch.stack(expected).mean())
     assert not torch.isclose(found, stage.terms(step.batch)[1]["classification"])
+
+
+def test_an_annotated_image_alone_has_no_background():
+    only = sample("one", (0,))
+    network = made_network()
+    step = Stage.guidance(network, TrainingOptions(), ObjectiveOptions()).forward_step(collate([only]))
+    scores = network(step.images * (only.mask != 0), segment=False).class_scores
+    expected = F.binary_cross_entropy_with_logits(scores[0], only.labels.to(scores.dtype))
+    for donors in ("annotated", "any"):
+        torch.testing.assert_close(mixed_background(step, MixedBackgroundOptions(1.0, donors)), expected)
 
 
 def test_a_batch_without_annotation_weighs_nothing_and_trains_on():

@@ -4,7 +4,7 @@ Not a loss on maps: it shows the network images in which what surrounds an objec
 """
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from wheretolook.losses.classification import classification_loss
@@ -16,18 +16,19 @@ from wheretolook.records import VOID
 
 def mixed_backgrounds(
     images: Float[Tensor, "batch 3 height width"],
-    objects: Bool[Tensor, "batch height width"],
-    known: Bool[Tensor, "batch height width"] | None = None,
+    kept: Bool[Tensor, "batch height width"],
+    donors: Int[Tensor, " batch"],
+    erased: Bool[Tensor, "batch height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Each image's objects in front of the next image's background; the last image has the first one's.
+    """Each image's objects in front of another image's background; that of its own is left out.
 
-    Where the next image has an object of its own there is the mean colour, 0 in the network's space.
+    What is erased of the other's background, and all of its own, is the mean colour, 0 in the network's space.
 
     Args:
         images: in the network's own space.
-        objects: where they show an object.
-        known: False for pixels that may be object or background: those go with the object, and stay out of the next
-            image's background. None where all are known.
+        kept: which pixels of each image stay.
+        donors: for each image the number of that which lends its background; its own number for none.
+        erased: which pixels of each image are no background to lend.
 
     Source: arXiv:2006.09994 section 3.1, "Mixed-Rand", which fills the object's place in the background with tiles of
     that background.
@@ -35,44 +36,56 @@ def mixed_backgrounds(
     Example:
         >>> images = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 3, 1, 3)
         >>> objects = torch.tensor([[[True, False, False]], [[False, True, False]]])
-        >>> mixed_backgrounds(images, objects)[:, 0, 0]
+        >>> mixed_backgrounds(images, objects, torch.tensor([1, 1]), objects)[:, 0, 0]
         tensor([[1., 0., 2.],
-                [0., 2., 1.]])
+                [0., 2., 0.]])
     """
-    kept = (objects if known is None else objects | ~known)[:, None].to(images.dtype)
-    others = (images * (1 - kept)).roll(-1, dims=0)
-    return images * kept + others * (1 - kept)
+    lent = donors != torch.arange(len(images), device=images.device)
+    backgrounds = torch.where(erased[:, None], 0, images)[donors] * lent[:, None, None, None]
+    return torch.where(kept[:, None], images, backgrounds)
 
 
 def where_objects(
-    targets: UInt8[Tensor, "pairs height width"], images: Tensor, batch: int
-) -> tuple[Bool[Tensor, "batch height width"], Bool[Tensor, "batch height width"]]:
-    """Where an image shows any object, and which pixels are known to show one or none.
+    targets: UInt8[Tensor, "pairs height width"], images: Int[Tensor, " pairs"], batch: int
+) -> Bool[Tensor, "batch height width"]:
+    """Where an image shows an object or may show one, as far as its planes say anything.
 
     Args:
         targets: planes of (image, class) pairs.
         images: the image of each pair.
         batch: how many images there are.
     """
-    shape = (batch, *targets.shape[1:])
-    objects, unknown = (
-        torch.zeros(shape, dtype=torch.int32, device=targets.device).index_add(0, images, found.int()) > 0
-        for found in (targets == 1, targets == VOID)
-    )
-    return objects, objects | ~unknown
+    told = (targets != VOID).flatten(1).any(dim=1)[:, None, None]
+    counts = torch.zeros(batch, *targets.shape[1:], dtype=torch.int32, device=targets.device)
+    return counts.index_add(0, images, ((targets != 0) & told).int()) > 0
+
+
+def next_of(which: Bool[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+    """For each image the next of those, the first one after the last; its own number where there is no other.
+
+    Example:
+        >>> next_of(torch.tensor([False, True, False, True])).tolist()
+        [1, 3, 3, 1]
+    """
+    numbers = torch.arange(len(which), device=which.device)
+    ahead = (numbers[None] - numbers[:, None] - 1) % len(which)  # of the image in the row, 0 for the one behind it
+    nearest = ahead.masked_fill(~which, len(which)).min(dim=1)
+    return torch.where(nearest.values < len(which), nearest.indices, numbers)
 
 
 def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tensor, ""]:
     """The cross-entropy of the class scores of a step's mixed images, over those of which all classes are annotated."""
-    batch = step.batch
+    batch, images = step.batch, step.batch.pairs[:, 0]
+    size = len(batch.images)
     shown = (batch.targets == 1).flatten(1).any(dim=1)
-    present = batch.pairs[:, 0].bincount(minlength=len(batch.images))
-    counted = (batch.pairs[shown, 0].bincount(minlength=len(batch.images)) == present) & (present > 0)
+    present = images.bincount(minlength=size)
+    counted = (images[shown].bincount(minlength=size) == present) & (present > 0)
     if not counted.any():
         return average_images(0 * step.output.class_scores.sum(dim=1), counted)
-    objects, known = where_objects(batch.targets, batch.pairs[:, 0], len(batch.images))
-    mixed = mixed_backgrounds(step.images[counted], objects[counted], known[counted])
+    objects = where_objects(batch.targets, images, size)
+    donors = next_of(counted if options.donors == "annotated" else torch.ones_like(counted))
+    mixed = mixed_backgrounds(step.images, objects, donors, objects)[counted]
     scores = step.network(mixed, segment=False).class_scores
     values = classification_loss(scores, batch.labels[counted], exclusive=batch.exclusive)
-    losses = values.new_zeros(len(batch.images)).masked_scatter(counted, values)
+    losses = values.new_zeros(size).masked_scatter(counted, values)
     return average_images(losses, counted)

@@ -183,9 +183,12 @@ class MixedBackgroundOptions:
 
     Args:
         weight: of this loss in the total; 0 leaves it out. It takes a second pass of the annotated images.
+        donors: whose backgrounds they stand in front of: those of other annotated images of the batch, without their
+            objects; or those of any, which with few annotations are far more, objects that nobody annotated included.
     """
 
     weight: float = 0.0
+    donors: Literal["annotated", "any"] = "annotated"
 
 
 @dataclass(frozen=True)
