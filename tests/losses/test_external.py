@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from wheretolook.attention.maps import normalised
 from wheretolook.losses.compare import at_resolution
 from wheretolook.losses.cross_entropy import cross_entropy_loss
 from wheretolook.losses.energy import energy_loss
@@ -108,6 +109,21 @@ def test_right_for_the_right_reasons_does_not_mind_what_happens_on_the_object():
     torch.testing.assert_close(
         rrr_maps_loss(attention * (1 - target), target, valid), rrr_maps_loss(attention, target, valid)
     )
+
+
+@pytest.mark.parametrize("how", ["min_max", "max"])
+def test_a_map_cannot_be_made_smaller_where_its_extremes_are_differentiated(how: str):
+    """With constants every such loss has a slope along the map's own size, though its value does not depend on it."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(3, 4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    target = (torch.rand(3, 4, 5, generator=generator) < 0.3).double()
+    for loss in (external_loss, l1_loss, rrr_maps_loss, cross_entropy_loss):
+        sizes = []
+        for extremes in ("constant", "differentiated"):
+            value = loss(normalised(maps, how, extremes=extremes), target, target >= 0).sum()
+            (gradient,) = torch.autograd.grad(value, maps)
+            sizes.append((gradient * maps).sum().abs().item())
+        assert sizes[0] > 0.01 and sizes[1] < 1e-12
 
 
 def test_energy_does_not_depend_on_the_maps_scale():

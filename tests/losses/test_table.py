@@ -52,7 +52,7 @@ def test_the_gradient_of_every_loss_is_its_slope(name: str, monkeypatch: pytest.
     """Central differences along a random direction of all weights at once."""
     monkeypatch.setattr("wheretolook.losses.softmax_energy.deviation", lambda *_: torch.tensor(0.01))
     for module in ("attention.maps", "losses.compare", "losses.separability"):
-        monkeypatch.setattr(f"wheretolook.{module}.normalised", lambda maps, *_: 20 * maps)
+        monkeypatch.setattr(f"wheretolook.{module}.normalised", lambda maps, *_, **__: 20 * maps)
     monkeypatch.setattr("wheretolook.losses.res.best_threshold", lambda maps, *_: torch.full(maps.shape[:1], 0.1))
     worst = 0.1 * torch.rand(made_batch().images.shape, dtype=torch.float64)  # the place of a maximum
     monkeypatch.setattr("wheretolook.losses.robust_gradients.worst_changes", lambda *_: worst)

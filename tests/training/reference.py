@@ -82,11 +82,12 @@ def hats(large: int, small: int, how: str) -> Tensor:
     return (1 - distances).clamp(min=0)
 
 
-def normal(values: Tensor, how: str) -> Tensor:
+def normal(values: Tensor, how: str, extremes: str = "constant") -> Tensor:
     if how == "none":
         return values
-    low = values.min().item() if how == "min_max" else 0.0
-    high = values.max().item()
+    source = values.detach() if extremes == "constant" else values
+    low = source.min() if how == "min_max" else 0.0
+    high = source.max()
     return (values - low) / (high - low) if high > low else 0 * values
 
 
@@ -100,9 +101,9 @@ def mining(
         if torch.sigmoid(scores[index]) < options.least_score:
             continue
         if options.upsampling == "features":
-            large = stretched(normal(small, options.normalising), size, "bilinear")
+            large = stretched(normal(small, options.normalising, options.extremes), size, "bilinear")
         else:
-            large = normal(stretched(small, size, options.upsampling), options.normalising)
+            large = normal(stretched(small, size, options.upsampling), options.normalising, options.extremes)
         masks[index] = 1 / (1 + torch.exp(-options.slope * (large - options.threshold)))
     if options.union:
         left = torch.ones(size, dtype=torch.float64)
@@ -134,12 +135,12 @@ def gaussian(side: int, deviation: float) -> Tensor:
 def compared(options, small: Tensor, mask: Tensor, value: int) -> tuple[Tensor, Tensor, Tensor]:
     """Map, target and weight (0 or 1) at the resolution that the options name."""
     target, valid = (mask == value).double(), (mask != VOID).double()
-    normalising = getattr(options, "normalising", "none")
+    how = getattr(options, "normalising", "none"), getattr(options, "extremes", "constant")
     if options.resolution == "features":
-        return normal(small, normalising), *on_cells(target, valid, small.shape)
+        return normal(small, *how), *on_cells(target, valid, small.shape)
     if options.upsampling == "features":
-        return stretched(normal(small, normalising), tuple(mask.shape), "bilinear"), target, valid
-    return normal(stretched(small, tuple(mask.shape), options.upsampling), normalising), target, valid
+        return stretched(normal(small, *how), tuple(mask.shape), "bilinear"), target, valid
+    return normal(stretched(small, tuple(mask.shape), options.upsampling), *how), target, valid
 
 
 def squared(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
@@ -243,7 +244,7 @@ def distillation(config: ObjectiveOptions, earlier, image: Tensor, mask: Tensor,
 def res(config: ObjectiveOptions, small: Tensor, mask: Tensor, value: int) -> Tensor:
     """Cell by cell; the threshold by trying every covered cell's value, from the largest down."""
     cover, valid = on_cells((mask == value).double(), (mask != VOID).double(), small.shape)
-    attended = normal(small, "min_max")
+    attended = normal(small, "min_max", "differentiated")
     known = [tuple(place) for place in valid.nonzero().tolist()]
     covered = [place for place in known if cover[place] > 0 and cover[place] >= cover.max() / 2]
     bare = [place for place in known if cover[place] == 0]

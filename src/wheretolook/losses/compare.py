@@ -10,7 +10,7 @@ from wheretolook.attention.maps import image_maps, normalised
 from wheretolook.cells import averaged
 from wheretolook.losses.reduce import average_images, average_pairs
 from wheretolook.losses.step import Step
-from wheretolook.options.objective import Normalising, Resolution, Upsampling
+from wheretolook.options.objective import Extremes, Normalising, Resolution, Upsampling
 from wheretolook.records import VOID, Cells, side_lengths
 
 PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # attention, target and valid: one value a pair
@@ -23,6 +23,7 @@ def average_over_annotated(
     normalising: Normalising = "none",
     upsampling: Upsampling = "bilinear",
     *,
+    extremes: Extremes = "constant",
     signed: bool = False,
 ) -> Float[Tensor, ""]:
     """A loss on maps and annotations: the mean over an image's annotated pairs, then over the annotated images.
@@ -35,6 +36,7 @@ def average_over_annotated(
         resolution: where they are compared.
         normalising: of the maps.
         upsampling: of the maps, where they are compared at the image's resolution.
+        extremes: whether those by which maps are normalised are constants in the gradient.
         signed: take the maps before their ReLU.
     """
     cells = step.output.cells
@@ -44,10 +46,12 @@ def average_over_annotated(
     cover, valid = (targets == 1).to(maps.dtype), targets != VOID
     if resolution == "features":
         cover, valid = at_resolution(cover, valid, side_lengths(maps), cells)
-        attention = normalised(maps, normalising)
+        attention = normalised(maps, normalising, extremes=extremes)
     else:
         size = side_lengths(targets)
-        attention = image_maps(maps, size, upsampling=upsampling, normalising=normalising, cells=cells)
+        attention = image_maps(
+            maps, size, upsampling=upsampling, normalising=normalising, cells=cells, extremes=extremes
+        )
     return average_over_counted(loss(attention, cover, valid), pairs, len(step.images))
 
 

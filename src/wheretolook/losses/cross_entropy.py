@@ -33,8 +33,7 @@ def cross_entropy_loss(
         One value a pair, at least 0; 0, with a gradient of 0, where no pixel counts.
 
     Source: Rao et al., ICCV 2023, arXiv:2303.11932 section 3.2 ("per-pixel cross-entropy"), whose code, too, takes the
-    object alone; after HAICS (Shen et al., 2021), which takes all that is annotated. Their eps is that of torch, and
-    their maximum, by which maps are divided, is in the gradient.
+    object alone; after HAICS (Shen et al., 2021), which takes all that is annotated. Their eps is that of torch.
 
     Example:
         >>> target = torch.tensor([[[1.0, 0.0]]])
@@ -60,4 +59,6 @@ def cross_entropy(step: Step, options: CrossEntropyOptions) -> Float[Tensor, ""]
     def loss(attention: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return cross_entropy_loss(attention, target, valid, outside=options.outside)
 
-    return average_over_annotated(step, loss, options.resolution, options.normalising, options.upsampling)
+    return average_over_annotated(
+        step, loss, options.resolution, options.normalising, options.upsampling, extremes=options.extremes
+    )

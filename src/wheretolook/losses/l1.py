@@ -24,7 +24,7 @@ def l1_loss(
         One value a pair, in [0, 1]; 0, with a gradient of 0, where no pixel is valid.
 
     Source: Rao et al., ICCV 2023, arXiv:2303.11932 section 3.2, after GRADIA (Gao et al., CSCW 2022). Maps are divided
-    by their maximum; here that is a constant in the gradient, in the authors' code it is not.
+    by their maximum.
 
     Example:
         >>> import torch
@@ -37,4 +37,6 @@ def l1_loss(
 
 def l1(step: Step, options: L1Options) -> Float[Tensor, ""]:
     """The loss of a step, over its annotated images."""
-    return average_over_annotated(step, l1_loss, options.resolution, options.normalising, options.upsampling)
+    return average_over_annotated(
+        step, l1_loss, options.resolution, options.normalising, options.upsampling, extremes=options.extremes
+    )

@@ -169,10 +169,15 @@ def soft_masks(
     Source: arXiv:1802.10171 eq. 4.
     """
     if size is None:
-        attention = normalised(step.maps, options.normalising)
+        attention = normalised(step.maps, options.normalising, extremes=options.extremes)
     else:
         attention = image_maps(
-            step.maps, size, upsampling=options.upsampling, normalising=options.normalising, cells=step.output.cells
+            step.maps,
+            size,
+            upsampling=options.upsampling,
+            normalising=options.normalising,
+            cells=step.output.cells,
+            extremes=options.extremes,
         )
     return soft_mask(attention, options.threshold, options.slope)
 

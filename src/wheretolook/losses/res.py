@@ -38,8 +38,8 @@ def res_loss(
         One value a pair, in [0, 3]; 0, with a gradient of 0, where no cell is valid.
 
     Source: RES of Gao et al., KDD 2022, arXiv:2206.13413, as their code has it for a fixed imputation ("Gaussian").
-    There the border is what nobody has annotated, the threshold is one for a batch, and the maps' minimum and maximum
-    are in the gradient. The learned imputations are not offered.
+    There the border is what nobody has annotated, and the threshold is one for a batch. The learned imputations are not
+    offered.
 
     Example:
         >>> target = torch.tensor([[[1.0, 0.0]]])
@@ -94,4 +94,4 @@ def res(step: Step, options: ResOptions) -> Float[Tensor, ""]:
     def loss(attention: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return res_loss(attention, target, valid, slack=options.slack, blur=options.blur)
 
-    return average_over_annotated(step, loss, "features", "min_max", signed=True)
+    return average_over_annotated(step, loss, "features", "min_max", extremes="differentiated", signed=True)

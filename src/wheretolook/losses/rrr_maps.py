@@ -24,8 +24,7 @@ def rrr_maps_loss(
         One value a pair, in [0, 1]; 0, with a gradient of 0, where no pixel is valid.
 
     Source: RRR* of Rao et al., ICCV 2023, arXiv:2303.11932 section 3.2, after Ross et al., arXiv:1703.03717. They sum
-    over pixels; the mean keeps the weight independent of image size. Maps are divided by their maximum; here that is a
-    constant in the gradient, in the authors' code it is not.
+    over pixels; the mean keeps the weight independent of image size. Maps are divided by their maximum.
 
     Example:
         >>> import torch
@@ -39,4 +38,6 @@ def rrr_maps_loss(
 
 def rrr_maps(step: Step, options: RRRMapsOptions) -> Float[Tensor, ""]:
     """The loss of a step, over its annotated images."""
-    return average_over_annotated(step, rrr_maps_loss, options.resolution, options.normalising, options.upsampling)
+    return average_over_annotated(
+        step, rrr_maps_loss, options.resolution, options.normalising, options.upsampling, extremes=options.extremes
+    )

@@ -48,4 +48,6 @@ def squared_sum(
 def squared(step: Step, options: SquaredOptions) -> Float[Tensor, ""]:
     """The loss of a step, over its annotated images."""
     loss = squared_sum if options.reduction == "sum" else external_loss
-    return average_over_annotated(step, loss, options.resolution, options.normalising, options.upsampling)
+    return average_over_annotated(
+        step, loss, options.resolution, options.normalising, options.upsampling, extremes=options.extremes
+    )

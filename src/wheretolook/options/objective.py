@@ -9,6 +9,7 @@ from typing import Literal
 Method = Literal["grad_cam", "cam", "hires_cam", "layer_cam", "grad_cam_plus_plus", "xgrad_cam"]
 ChannelWeights = Literal["constant", "second_order"]
 Normalising = Literal["min_max", "max", "none"]
+Extremes = Literal["constant", "differentiated"]
 Upsampling = Literal["bilinear", "aligned", "features"]
 MiningScore = Literal["sigmoid", "logit", "softplus"]
 Resolution = Literal["image", "features"]
@@ -36,6 +37,8 @@ class MiningOptions:
         threshold: attention, normalised to [0, 1], at which the soft mask is one half.
         slope: steepness of the soft mask.
         normalising: of a map before it is thresholded: min_max, max only, or none.
+        extremes: whether the extremes of a map, by which it is normalised, are constants in the gradient; if so, part
+            of the gradient makes the map larger or smaller as a whole, which changes nothing.
         upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
         score: what is minimised of the erased image's logit.
         erase: what stands in place of the attended region: the mean colour, the image itself blurred, or (shuffle)
@@ -52,6 +55,7 @@ class MiningOptions:
     threshold: float = 0.5
     slope: float = 10.0
     normalising: Normalising = "min_max"
+    extremes: Extremes = "constant"
     upsampling: Upsampling = "bilinear"
     score: MiningScore = "sigmoid"
     erase: Erase = "mean"
@@ -71,6 +75,8 @@ class SquaredOptions:
         reduction: mean over an annotation's pixels, or their sum, as the paper has it.
         resolution: where map and annotation are compared.
         normalising: of a map before it is compared: min_max, max only, or none.
+        extremes: whether the extremes of a map, by which it is normalised, are constants in the gradient; if so, a map
+            may be made smaller as a whole until it is gone.
         upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
     """
 
@@ -78,6 +84,7 @@ class SquaredOptions:
     reduction: Literal["mean", "sum"] = "mean"
     resolution: Resolution = "image"
     normalising: Normalising = "min_max"
+    extremes: Extremes = "constant"
     upsampling: Upsampling = "bilinear"
 
 
@@ -117,12 +124,15 @@ class L1Options:
         weight: of this loss in the total; 0 leaves it out.
         resolution: where map and annotation are compared.
         normalising: of a map before it is compared: min_max, max only, or none.
+        extremes: whether the extremes of a map, by which it is normalised, are constants in the gradient; if so, a map
+            may be made smaller as a whole until it is gone.
         upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
     """
 
     weight: float = 0.0
     resolution: Resolution = "image"
     normalising: Normalising = "max"
+    extremes: Extremes = "differentiated"
     upsampling: Upsampling = "bilinear"
 
 
@@ -135,6 +145,8 @@ class CrossEntropyOptions:
         outside: ask for no attention outside of the object, too; otherwise attention there costs nothing.
         resolution: where map and annotation are compared.
         normalising: of a map before it is compared: min_max or max only.
+        extremes: whether the extremes of a map, by which it is normalised, are constants in the gradient; if so, a map
+            may be made smaller as a whole until it is gone.
         upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
     """
 
@@ -142,6 +154,7 @@ class CrossEntropyOptions:
     outside: bool = False
     resolution: Resolution = "image"
     normalising: Literal["min_max", "max"] = "max"
+    extremes: Extremes = "differentiated"
     upsampling: Upsampling = "bilinear"
 
 
@@ -153,12 +166,15 @@ class RRRMapsOptions:
         weight: of this loss in the total; 0 leaves it out.
         resolution: where map and annotation are compared.
         normalising: of a map before it is compared: min_max, max only, or none.
+        extremes: whether the extremes of a map, by which it is normalised, are constants in the gradient; if so, a map
+            may be made smaller as a whole until it is gone.
         upsampling: bilinear, the same with corners aligned, or features: normalise first, then upsample.
     """
 
     weight: float = 0.0
     resolution: Resolution = "image"
     normalising: Normalising = "max"
+    extremes: Extremes = "differentiated"
     upsampling: Upsampling = "bilinear"
 
 
