@@ -206,7 +206,7 @@ class Stage(L.LightningModule):
     def earlier_maps(self, images: Tensor, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
         """The attention maps of pairs by the network as it was when the stage began, after their ReLU."""
         network = self.earlier[0].to(images.device, images.dtype)
-        return pair_maps(network(images.detach(), segment=False), pairs)
+        return self.signed_maps(network(images.detach(), segment=False), pairs).relu()
 
     def terms(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total of a batch, and each loss that is weighed, before weighing."""
