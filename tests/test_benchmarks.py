@@ -5,13 +5,16 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from torch import nn
 
 from wheretolook.cli.main import main
@@ -174,3 +177,65 @@ def test_cells_are_compared_with_those_of_other_packages(
     ours, *others = (float(figure) for figure in resnet.rstrip(" |").split(" | ")[2:])
     assert ours < 2 and others == pytest.approx([15.5] * 3, abs=1)
     assert vit.endswith("| - | - |") and "192 x 224" in vit
+
+
+def write_small_bed(root: Path) -> None:
+    """Noise of two classes, a square of each class's own on it, marked in a corner."""
+    if (root / "labels.csv").exists():
+        return
+    labels = ["image,classes"]
+    for folder in ("images", "masks", "avoid", "splits"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for split in ("train", "tune", "test"):
+        names = [f"{split}{number}" for number in range(6)]
+        for number, name in enumerate(names):
+            values = np.random.default_rng(number).integers(0, 256, (28, 28, 3), dtype=np.uint8)
+            Image.fromarray(values).save(root / "images" / f"{name}.png")
+            mask, mark = np.zeros((2, 28, 28), np.uint8)
+            mask[number : number + 9, 8:20], mark[-4:, -4:] = 1 + number % 2, 255
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+            Image.fromarray(mark).save(root / "avoid" / f"{name}.png")
+            labels.append(f"{name},{('round', 'square')[number % 2]}")
+        (root / "splits" / f"{split}.txt").write_text("\n".join(names))
+    (root / "classes.txt").write_text("round\nsquare\n")
+    (root / "labels.csv").write_text("\n".join(labels))
+
+
+def test_rows_of_the_shortcuts_are_trained_measured_and_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    module = benchmark("shortcuts", monkeypatch)
+    bed = module.BEDS["digits"]
+    training = replace(bed.training, steps=1, validate_every=1)
+    monkeypatch.setitem(module.BEDS, "digits", replace(bed, write=write_small_bed, training=training))
+    rows = ["no guidance", "mixed background, random masks", "energy, 20% of masks"]
+    argv = ["shortcuts.py", "digits", "--out", str(tmp_path), "--seeds", "2", "--rows", *rows]
+    for more in ([], ["--tune"]):
+        monkeypatch.setattr(sys, "argv", [*argv, *more])
+        module.main()
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [line[0].strip("| ") for line in lines[-3:]] == [rows[0], rows[2], rows[1]]
+    assert {line[1] for line in lines[-3:]} == {"2"}
+    out = tmp_path / "digits"
+    found = [json.loads((out / f"rows/no guidance/{seed}/test.json").read_text()) for seed in (0, 1)]
+    accuracy = [100 * one["image_accuracy"] for one in found]
+    assert lines[-3][2] == f"{sum(accuracy) / 2:.1f} ± {abs(accuracy[0] - accuracy[1]) / 2**0.5:.1f}"
+    assert all(0 <= one["energy on the mark"] <= 1 for one in found if one["energy on the mark"] is not None)
+    recorded = json.loads((out / "rows/energy, 20% of masks/1/run.json").read_text())["options"]
+    assert recorded["data"]["annotated_fraction"] == 0.2 and recorded["objective"]["energy"]["weight"] == 4.0
+    assert recorded["training"]["seed"] == 1 and recorded["objective"]["mining"]["weight"] == 0.0
+
+
+def test_random_masks_are_others_in_the_images_own_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    module = benchmark("shortcuts", monkeypatch)
+    write_small_bed(tmp_path / "true")
+    module.write_random_masks(tmp_path / "true", tmp_path / "random")
+
+    def masks(folder: str, split: str) -> list[np.ndarray]:
+        return [np.asarray(Image.open(tmp_path / folder / "masks" / f"{split}{number}.png")) for number in range(6)]
+
+    true, random = masks("true", "train"), masks("random", "train")
+    assert [mask.max() for mask in random] == [mask.max() for mask in true] == [1, 2] * 3
+    assert sorted((mask > 0).tobytes() for mask in random) == sorted((mask > 0).tobytes() for mask in true)
+    assert any((one != other).any() for one, other in zip(true, random, strict=True))
+    assert all((one == other).all() for one, other in zip(masks("true", "test"), masks("random", "test"), strict=True))
