@@ -62,7 +62,7 @@ def test_the_tables_have_mean_spread_and_paired_differences(seeds: Path):
     """By hand, from the figures of every seed that stand beside them."""
     rows = json.loads((seeds / "runs/report/metrics.json").read_text())
     assert [(row["weights"], row["seed"]) for row in rows] == [(name, seed) for seed in (0, 1) for name in ROWS]
-    means, differences, classes = (seeds / "runs/report/metrics.md").read_text().split("\n\n")
+    _, means, differences, classes = (seeds / "runs/report/metrics.md").read_text().split("\n\n")
     of = {name: [row["energy_pointing"] for row in rows if row["weights"] == name] for name in ROWS}
     column = means.splitlines()[0].split(" | ").index("Energy pointing")
     for line, name in zip(means.splitlines()[2:], ROWS, strict=True):
