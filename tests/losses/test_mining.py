@@ -110,6 +110,25 @@ def test_only_what_the_network_is_sure_of_is_mined(exclusive: bool):
     assert nothing == 0
 
 
+def test_erased_images_may_pass_at_half_their_size():
+    small = made_batch()
+
+    def large(values: Tensor) -> Tensor:
+        return values.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+
+    batch = small._replace(images=large(small.images), masks=large(small.masks), targets=large(small.targets))
+    stage = guided_stage(weighing(mining=1.0))
+    step = stage.forward_step(batch)
+    masks = soft_masks(step, stage.objective.mining, step.images.shape[2:])
+    losses: dict[int, list[Tensor]] = {image: [] for image in range(6)}
+    for mask, (image, index) in zip(masks, step.pairs.tolist(), strict=True):
+        erased = step.images[image] * (1 - mask)
+        halved = sum(erased[:, down::2, across::2] for down in (0, 1) for across in (0, 1)) / 4
+        losses[image].append(step.network(halved[None]).class_scores[0, index].sigmoid())
+    expected = sum(sum(values) / max(len(values), 1) for values in losses.values()) / 6
+    torch.testing.assert_close(mining(step, replace(stage.objective.mining, half_size=True)), expected)
+
+
 def test_a_union_takes_one_pass_an_image(monkeypatch: pytest.MonkeyPatch):
     stage = guided_stage(weighing(mining=1.0))
     seen: list[int] = []

@@ -256,7 +256,7 @@ def mining(step: Step, options: MiningOptions) -> Float[Tensor, ""]:
     def loss(run: Run, masks: Tensor, part: slice) -> Tensor:
         images = shown[part]
         erased = masked_images(step.images[images], masks, None if filling is None else filling[images])
-        scores = run(erased, segment=False).class_scores
+        scores = run(F.avg_pool2d(erased, 2) if options.half_size else erased, segment=False).class_scores
         inside = (place >= part.start) & (place < part.stop)
         values = mining_loss(scores[place[inside] - part.start], pairs[inside, 1], options.score)
         return (values * shares[inside]).sum()
