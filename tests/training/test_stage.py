@@ -15,7 +15,7 @@ from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.records import collate
 from wheretolook.training.optimiser import make_optimiser, make_schedule
-from wheretolook.training.stage import Stage
+from wheretolook.training.stage import Stage, objective_of
 
 from .made import made_batch, made_network, made_samples, sample, scene_network, scenes
 from .reference import reference_terms
@@ -27,7 +27,7 @@ ONLY = {"classification": Stage.classifier, "segmentation": Stage.segmenter}
 def test_stages_0_and_1_have_one_loss_each(loss: str):
     network = made_network()
     total, losses = ONLY[loss](network, TrainingOptions()).terms(made_batch())
-    expected = reference_terms(network, ObjectiveOptions(), made_batch())
+    expected = reference_terms(network, objective_of(**{loss: 1.0}), made_batch())
     torch.testing.assert_close(total, expected[loss])
     assert losses.keys() == {loss}
 
