@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from wheretolook.options.objective import Method
+
 VOID = 255  # mask value of pixels that the annotation says nothing about
 
 
@@ -132,10 +134,12 @@ class GuidedNetwork(nn.Module):
     Attributes:
         class_names: the foreground classes, in the order of the scores.
         preprocessing: makes the input of `forward` from RGB images in [0, 1].
+        attention: the method that makes its attention maps in training, figures and pictures; may be set.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    attention: Method = "grad_cam"
 
     @property
     def segments(self) -> bool:

@@ -150,6 +150,7 @@ def test_an_npz_with_a_text_in_place_of_an_array(tmp_path):
         *({"class_names": 3}, {"class_names": [1, 2, 3]}, {"preprocessing": 3}, {"preprocessing": None}),
         *({"preprocessing": {**asdict(CAFFE), "mean": [1, 2]}}, {"preprocessing": {**asdict(CAFFE), "std": "abc"}}),
         {"preprocessing": {**asdict(CAFFE), "channels": "HSV"}},
+        *({"attention": "attention"}, {"attention": None}, {"attention": ["cam"]}),
     ],
     ids=str,
 )

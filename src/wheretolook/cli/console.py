@@ -1,7 +1,7 @@
 """What the commands share of the terminal and the machine."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from rich.console import Console
@@ -11,7 +11,7 @@ from wheretolook.data import ImageDataset
 from wheretolook.data.loading import evaluation_loader
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions
-from wheretolook.records import Batch
+from wheretolook.records import Batch, GuidedNetwork
 
 # a file or a pipe has no width to keep to, and a table wrapped in it cannot be read by a program
 console = Console(width=None if sys.stdout.isatty() else 1000)
@@ -27,6 +27,18 @@ def shown_batches(dataset: ImageDataset, options: DataOptions, what: str) -> Ite
     """
     loader = evaluation_loader(dataset, options.batch_size, options.workers)
     return track(loader, what, console=console, transient=True)
+
+
+def say_attention(networks: Mapping[str, GuidedNetwork]) -> None:
+    """Say how attention maps are made, where it is not by Grad-CAM everywhere: figures of two methods do not compare.
+
+    Args:
+        networks: by the name that the user knows them by.
+    """
+    methods = {name: network.attention for name, network in networks.items()}
+    if set(methods.values()) - {"grad_cam"}:
+        for name, method in methods.items():
+            console.print(f"{name}: attention maps by {method}")
 
 
 def device_of(accelerator: str) -> torch.device:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wheretolook.cli.console import console, device_of, shown_batches
+from wheretolook.cli.console import console, device_of, say_attention, shown_batches
 from wheretolook.data import ImageDataset, describe_classes, open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures, evaluate
@@ -45,10 +45,12 @@ def measure(options: Evaluate, dataset: ImageDataset, *, say_classes: bool = Tru
     files = [read_weights(user_path(weights)) for weights in options.weights]  # all, before the slow part
     networks = [classifying(network_for(file, dataset.class_names, options.network), file) for file in files]
     require_writable(user_path(options.out))
+    named = list(zip(options.names or options.weights, networks, strict=True))
     if say_classes:
         console.print(describe_classes(dataset))
+        say_attention(dict(named))
     rows: list[Figures] = []
-    for name, network in zip(options.names or options.weights, networks, strict=True):
+    for name, network in named:
         network.to(device)
         with flushed_denormals():
             rows.append({"weights": name, **evaluate(network, shown_batches(dataset, options.data, name))})

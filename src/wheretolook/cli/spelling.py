@@ -13,6 +13,7 @@ from wheretolook.options.commands import PLACED
 SHORT = {
     "network": "network.name",
     "layer": "network.layer",
+    "attention": "network.attention",
     "scores": "network.scores",
     "padding": "network.padding",
 }

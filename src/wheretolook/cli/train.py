@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from wheretolook.cli.console import console
+from wheretolook.cli.console import console, say_attention
 from wheretolook.data import describe_classes
 from wheretolook.data.loading import ImageData
 from wheretolook.errors import ConfigError
@@ -89,6 +89,7 @@ def _train(stage: Stage, data: ImageData, options: Training, start: Weights | No
         console.print(described(options.data, data))
         if isinstance(stage.network, GuidedModule):
             console.print(f"attention is read from layer '{stage.network.layer}'")
+        say_attention({str(out): stage.network})
     curves, record = out / "curves.png", {"options": asdict(options)}
     skipped = is_finished(out) and options.resume
     with nullcontext() if skipped else locked(out):

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from wheretolook.cli.console import console, device_of, shown_batches
+from wheretolook.cli.console import console, device_of, say_attention, shown_batches
 from wheretolook.data import open_dataset
 from wheretolook.data.loading import evaluation_loader
 from wheretolook.errors import ConfigError, DataError
@@ -64,6 +64,7 @@ def _chosen(options: Visualize) -> tuple[tuple[str, ...], list[Comparison]]:
         classifying(network_for(file, dataset.class_names, options.network), file).to(device) for file in files
     )
     require_writable(user_path(options.out))
+    say_attention({options.before: before, options.after: after})
     batches = shown_batches(dataset, options.data, "before and after")
     first = explain(before, batches, only_annotated=annotated)
     again = evaluation_loader(dataset, options.data.batch_size, options.data.workers)

@@ -17,6 +17,7 @@ from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.figures import FIGURES, Gathered
 from wheretolook.metrics.segmentation import SegmentationMetric
 from wheretolook.networks.modes import evaluation_mode
+from wheretolook.options.objective import Method
 from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, side_lengths
 
 Figures = dict[str, object]
@@ -48,10 +49,16 @@ class Evaluator(nn.Module):
     """Gathers the figures batch by batch; `compute` sums over processes, unless each of them sees all images.
 
     Segmentation counts images whose masks are exact; attention counts every pair whose plane shows an object.
+
+    Args:
+        classes: how many foreground classes.
+        method: how attention maps are made.
+        shared: whether every process sees images of its own.
     """
 
-    def __init__(self, classes: int, *, shared: bool = True) -> None:
+    def __init__(self, classes: int, *, method: Method = "grad_cam", shared: bool = True) -> None:
         super().__init__()
+        self.method = method
         of_pairs = {key: figure.of_pairs for key, figure in FIGURES.items() if figure.of_pairs is not None}
         self.segmentation = SegmentationMetric(classes)
         self.classification = ClassificationMetric(classes)
@@ -73,7 +80,9 @@ class Evaluator(nn.Module):
         annotated = (batch.targets == 1).any(dim=2).any(dim=1)
         pairs, targets = batch.pairs[annotated], batch.targets[annotated]
         target, valid = targets == 1, targets != VOID
-        maps = upsampled(pair_maps(output, pairs).float(), side_lengths(batch.masks), cells=output.cells)
+        maps = upsampled(
+            pair_maps(output, pairs, method=self.method).float(), side_lengths(batch.masks), cells=output.cells
+        )
         for metric in (self.attention, self.means):
             metric.update(maps, target, valid)
         self.ceiling.update(grid_ceiling(target, side_lengths(output.features), output.cells), target, valid)
@@ -117,7 +126,7 @@ def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
         `accuracy_per_class`, `average_precision_per_class`, `accuracy_per_group`.
     """
     device = next(network.parameters()).device
-    evaluator = Evaluator(len(network.class_names), shared=False).to(device)
+    evaluator = Evaluator(len(network.class_names), method=network.attention, shared=False).to(device)
     with evaluation_mode(network), torch.inference_mode():
         for batch in batches:
             batch = move_data_to_device(batch, device)

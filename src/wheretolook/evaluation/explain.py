@@ -30,7 +30,7 @@ def explain(network: GuidedNetwork, batches: Iterable[Batch], *, only_annotated:
         shown = annotated if only_annotated else torch.ones_like(annotated)
         pairs, targets = batch.pairs[shown], batch.targets[shown]
         target, valid = targets == 1, targets != VOID
-        maps = pair_maps(output, pairs.to(device))
+        maps = pair_maps(output, pairs.to(device), method=network.attention)
         maps = upsampled(maps, side_lengths(batch.masks), cells=output.cells).cpu()
         energies = energy_inside(maps, target, valid).where(annotated[shown], math.nan).tolist()
         for pair, (image, class_index) in enumerate(pairs.tolist()):

@@ -3,16 +3,18 @@
 import logging
 from collections.abc import Callable
 from dataclasses import fields
-from typing import cast
+from typing import cast, get_args
 
 from torch import nn
 
 from wheretolook.errors import ConfigError, WeightsError
 from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, Architecture, Padding
 from wheretolook.networks.fcn.weights import CLASSIFIER_WIDTHS, FCNWeights, build_fcn, fcn_weights, fill
-from wheretolook.networks.weights import Weights
+from wheretolook.networks.heads import PooledClassifier
+from wheretolook.networks.weights import Weights, broken_description
 from wheretolook.networks.wrapped import build_guided
 from wheretolook.options.network import NetworkOptions
+from wheretolook.options.objective import Method
 from wheretolook.records import CAFFE, GuidedNetwork, Preprocessing
 
 log = logging.getLogger("wheretolook")
@@ -45,12 +47,12 @@ def new_network(
     if start is not None:
         require_classes(start, class_names)
     if not _is_fcn(options, start, make):
-        return build_guided(options, class_names, start, make=make, seed=seed)
+        return _attending(build_guided(options, class_names, start, make=make, seed=seed), options, start)
     _require_fcn_options(options)
     found = None if start is None else fcn_weights(start)
     if found is not None and found.segments:
-        return _whole_fcn(options, class_names, found, seed=seed)
-    return _fresh_fcn(options, class_names, found, seed)
+        return _attending(_whole_fcn(options, class_names, found, seed=seed), options, start)
+    return _attending(_fresh_fcn(options, class_names, found, seed), options, start)
 
 
 def network_for(
@@ -87,9 +89,11 @@ def build(
         WeightsError: the file is of another network, or has no class names and none were given.
     """
     if not _is_fcn(options, weights, make):
-        return build_guided(options, class_names, weights, make=make, preprocessing=preprocessing, seed=seed).eval()
+        guided = build_guided(options, class_names, weights, make=make, preprocessing=preprocessing, seed=seed)
+        return _attending(guided.eval(), options, weights)
     _require_fcn_options(options)
-    return _whole_fcn(options, class_names, fcn_weights(weights), padding, preprocessing, seed)
+    fcn = _whole_fcn(options, class_names, fcn_weights(weights), padding, preprocessing, seed)
+    return _attending(fcn, options, weights)
 
 
 def require_classes(weights: Weights, class_names: tuple[str, ...]) -> None:
@@ -133,6 +137,21 @@ def classifying(network: GuidedNetwork, weights: Weights) -> GuidedNetwork:
     if not network.classifies:
         log.warning(
             "%s: its classifier was never trained, so its attention is noise; run train-classifier", weights.path
+        )
+    return network
+
+
+def _attending(network: GuidedNetwork, options: NetworkOptions, weights: Weights | None) -> GuidedNetwork:
+    """The network with its attention method: what the options say, else what the file says, else Grad-CAM."""
+    if weights is not None and "attention" in weights.description:
+        network.attention = weights.description["attention"]
+        if network.attention not in get_args(Method):
+            raise broken_description(weights.path)
+    network.attention = options.attention or network.attention
+    if network.attention == "cam" and isinstance(getattr(network, "classifier", None), PooledClassifier):
+        raise ConfigError(
+            "expected one linear layer behind global average pooling, for the attention method cam, got a classifier "
+            "with hidden layers; choose grad_cam or hires_cam"
         )
     return network
 

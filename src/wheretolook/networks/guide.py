@@ -95,6 +95,7 @@ class GuidedModule(GuidedNetwork):
             "class_names": list(self.class_names),
             "preprocessing": asdict(self.preprocessing),
             "layer": self.layer,
+            "attention": self.attention,
             "scores": self.scores,
             "input_size": list(self.input_size),
             "segments": self.segments,

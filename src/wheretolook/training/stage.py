@@ -89,7 +89,7 @@ class Stage(L.LightningModule):
         self.earlier: tuple[GuidedNetwork, ...] = ()
         if "earlier_maps" in self.needs:
             self.earlier = (deepcopy(network).requires_grad_(False).eval(),)
-        self.evaluator = Evaluator(len(network.class_names))
+        self.evaluator = Evaluator(len(network.class_names), method=network.attention)
         self.collapse = CollapseWatch()
         self.seen: tuple[str, ...] = ()  # the images of the step under way
 
@@ -190,6 +190,7 @@ class Stage(L.LightningModule):
         return pair_maps(
             output,
             pairs,
+            method=self.network.attention,
             differentiable=output.differentiable,
             channel_weights=self.objective.channel_weights,
             signed=True,

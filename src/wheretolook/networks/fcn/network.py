@@ -214,6 +214,7 @@ class FCN(GuidedNetwork):
             "network": f"fcn{self.stride}s",
             "class_names": list(self.class_names),
             "preprocessing": asdict(self.preprocessing),
+            "attention": self.attention,
             "padding": self.padding,
             "dropout": self.segmenter.dropout.p,
             "classifier_dropout": self.classifier.dropout.p,
