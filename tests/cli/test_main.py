@@ -150,7 +150,7 @@ def wrong_world(network: str) -> list[tuple[list[str], str]]:
             [*at, network, "--data.root=voc", "--data.layout=vok"],
             "there is no layout 'vok'; did you mean 'voc'?",
         ),
-        ([*at, network, "--data.root=empty"], "empty has no folder JPEGImages or images or train"),
+        ([*at, network, "--data.root=empty"], "expected a folder with JPEGImages (layout voc) or"),
         ([*at, network, "--data.root=voc", "--data.split=vaal"], "there is no split 'vaal'; did you mean 'val'?"),
         ([*at, network, "--data.root=voc", "--data.split=odd"], ghost),
         (

@@ -53,10 +53,10 @@ def test_a_layout_of_ones_own_keeps_the_rules_of_all(shelf, layout):
 
 
 def test_a_root_is_recognised_by_its_folder_and_by_nothing_else(shelf):
-    with pytest.raises(DataError, match="has no folder images; expected a folder with images"):
+    with pytest.raises(DataError, match=r"expected a folder with images \(layout folder\), got"):
         open_dataset(DataOptions(root=str(shelf), layout="folder"), "train")
     with pytest.raises(ConfigError, match="layout catalogue needs root"):
         open_dataset(DataOptions(layout="catalogue"), "train")
     (shelf / "shelf").rename(shelf / "other")
-    with pytest.raises(DataError, match=r"images or train or shelf; .*shelf \(layout catalogue\)"):
+    with pytest.raises(DataError, match=r"images \(layout folder\) or .* or shelf \(layout catalogue\), got"):
         open_dataset(DataOptions(root=str(shelf)), "train")

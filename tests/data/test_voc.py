@@ -170,9 +170,11 @@ def test_sbd_that_cannot_work_is_refused(tmp_path, monkeypatch):
 def test_layout_is_found_or_its_absence_explained(tmp_path):
     write_voc(tmp_path / "voc")
     assert open_dataset(DataOptions(root=str(tmp_path / "voc")), "val").names == ("c",)
-    with pytest.raises(DataError, match="has no folder JPEGImages or images or train"):
+    with pytest.raises(
+        DataError, match=r"expected a folder with JPEGImages \(layout voc\) or .*train \(layout class_folders\)"
+    ):
         open_dataset(DataOptions(root=str(tmp_path)), "val")
-    with pytest.raises(DataError, match="has no folder images;"):
+    with pytest.raises(DataError, match=r"expected a folder with images \(layout folder\), got"):
         open_dataset(DataOptions(root=str(tmp_path / "voc"), layout="folder"), "val")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         open_dataset(DataOptions(root=str(tmp_path / "nowhere")), "val")

@@ -97,9 +97,9 @@ def _layout(config: DataOptions) -> str:
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; expected the root of a data set")
-    markers = {name: layout.marker for name, layout in LAYOUTS.items() if layout.marker and named in (None, layout)}
-    found = next((name for name, marker in markers.items() if (root / marker).is_dir()), None)
+    tried = {name: layout for name, layout in LAYOUTS.items() if layout.marker and named in (None, layout)}
+    found = next((name for name, layout in tried.items() if layout.tells(root)), None)
     if found is None:
-        expected = " or ".join(f"{marker} (layout {name})" for name, marker in markers.items())
-        raise DataError(f"{root} has no folder {' or '.join(markers.values())}; expected a folder with {expected}")
+        expected = " or ".join(f"{layout.marker} (layout {name})" for name, layout in tried.items())
+        raise DataError(f"expected a folder with {expected}, got {root}, which has none of them")
     return found

@@ -8,6 +8,7 @@ from wheretolook.data.tables import rows
 from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.options.data import DataOptions
 
+TABLES = ("groups.csv", "metadata.csv")  # the second is that of Waterbirds
 IMAGE_COLUMNS = ("image", "name", "file", "filename", "img_filename")
 
 
@@ -25,7 +26,8 @@ def groups_of(config: DataOptions, names: Collection[str], images: Collection[st
     """
     if config.groups is None and not config.group_by:
         return {}
-    path = Path(config.groups or f"{config.root}/groups.csv")
+    tables = [Path(str(config.root)) / name for name in TABLES]
+    path = Path(config.groups) if config.groups else next((path for path in tables if path.is_file()), tables[0])
     groups = read_groups(path, config.group_by, images)
     missing = [name for name in names if name not in groups]
     if missing:

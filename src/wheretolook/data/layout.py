@@ -1,6 +1,7 @@
 """What a layout is, and how images of a folder with lists of names are opened: alike in every layout."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from wheretolook.data.dataset import ImageDataset
@@ -15,12 +16,20 @@ class Layout(NamedTuple):
     """One way in which data lie on disk.
 
     Args:
-        marker: the folder in a root that tells this layout from others; None for data that come from no root.
+        marker: the folder, or file, in a root that tells this layout from others; None for data that come from no root.
         open: one split of it; the last argument says whether it is to be trained on.
+        patterns: of all files that tell it, where it is not told by a folder, as `Path.glob` has them.
     """
 
     marker: str | None
     open: Callable[[DataOptions, str, bool], ImageDataset]
+    patterns: tuple[str, ...] = ()
+
+    def tells(self, root: Path) -> bool:
+        """Whether a folder has this layout."""
+        if self.patterns:
+            return any(path.is_file() for pattern in self.patterns for path in root.glob(pattern))
+        return self.marker is not None and (root / self.marker).is_dir()
 
 
 class Folder(NamedTuple):
@@ -31,12 +40,14 @@ class Folder(NamedTuple):
         class_names: the foreground classes.
         entry: what is known about an image, by name.
         palette: the colours that its masks should have, where they are known.
+        several: images may show several classes, though each of these may show one.
     """
 
     splits: Splits
     class_names: tuple[str, ...]
     entry: Callable[[str], Entry]
     palette: Palette | None = None
+    several: bool = False
 
 
 def measured_splits(config: DataOptions) -> tuple[str, ...]:
@@ -66,7 +77,7 @@ def open_split(
     listed = folder.splits.names(split)
     names = trained_on(listed, split, folder.splits, measured_splits(config)) if training else listed
     groups = groups_of(config, names, folder.splits.images)
-    entries = [folder.entry(name)._replace(group=groups.get(name, "")) for name in names]
+    entries = [entry._replace(group=groups.get(entry.name, entry.group)) for entry in map(folder.entry, names)]
     if training and more is not None:
         entries += more(set(listed))
-    return StoredImages(entries, folder.class_names, config.resize, folder.palette)
+    return StoredImages(entries, folder.class_names, config.resize, folder.palette, folder.several)

@@ -22,14 +22,15 @@ Palette = tuple[tuple[int, int, int], ...]  # the colour of each value
 Values = Integer[np.ndarray, "_ _"]  # at the full size
 
 
-def read_values(path: Path) -> tuple[Values, Palette | None]:
+def read_values(path: Path, colours: Palette | None = None) -> tuple[Values, Palette | None]:
     """The values of a mask as they are stored, and the colours that its file shows them in, where it has any.
 
     Args:
-        path: a palette or grayscale PNG, BMP or TIFF.
+        path: a palette or grayscale PNG, BMP or TIFF, or one in colours where these are known.
+        colours: of background and each class; then VOC's colour of void means void.
 
     Raises:
-        DataError: the file is missing, broken, coloured or compressed with loss.
+        DataError: the file is missing, broken or compressed with loss, or has colours that are not known.
     """
     with opened(path, "mask") as image:
         if image.format not in LOSSLESS or image.info.get("compression") in LOSSY_TIFF:
@@ -37,6 +38,8 @@ def read_values(path: Path) -> tuple[Values, Palette | None]:
             raise DataError(
                 f"mask {path} is {compressed}; expected a PNG, BMP or TIFF, which keeps every value as it is"
             )
+        if colours is not None and image.mode in ("RGB", "RGBA"):
+            return _values_of_colours(np.array(image.convert("RGB"), dtype=np.uint32), colours, path), None
         if image.mode not in INDEX_MODES:
             raise DataError(
                 f"mask {path} has colours (mode {image.mode}); expected a palette or grayscale PNG whose values are"
@@ -45,6 +48,20 @@ def read_values(path: Path) -> tuple[Values, Palette | None]:
         values = np.array(image, dtype=np.uint8 if image.mode == "1" else None)
         levels = image.getpalette() if image.mode == "P" else None
     return values, None if levels is None else tuple(zip(*[iter(levels)] * 3, strict=True))
+
+
+def _values_of_colours(pixels: Integer[np.ndarray, "_ _ 3"], colours: Palette, path: Path) -> Values:
+    """The values whose colours the pixels have."""
+    known = {voc_palette()[VOID]: VOID} | {colour: value for value, colour in reversed([*enumerate(colours)])}
+    found, places = np.unique(pixels @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_inverse=True)
+    levels = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in found]
+    if unknown := [colour for colour in levels if colour not in known]:
+        raise DataError(
+            f"mask {path} has the colour {unknown[0]}, which is neither background's nor a class's; save it without"
+            " smoothing, or add the class"
+        )
+    values: Values = np.array([known[colour] for colour in levels], np.uint8)[places].reshape(pixels.shape[:2])
+    return values
 
 
 def upright_values(values: Values, path: Path, of: Path) -> Values:

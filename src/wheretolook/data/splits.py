@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from wheretolook.data.names import image_name, read_lines
@@ -22,6 +23,7 @@ class Splits(NamedTuple):
         images: the names of all images that there are.
         cut: whether "train" and "val" are drawn by the images' names where neither of them is written.
         held_out: further splits that an automatic cut leaves out.
+        given: splits that the data themselves write down, unless a list has their name.
     """
 
     folder: Path
@@ -29,6 +31,7 @@ class Splits(NamedTuple):
     images: Collection[str]
     cut: bool = False
     held_out: Sequence[str] = ()
+    given: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def names(self, split: str) -> tuple[str, ...]:
         """The names of the images in a split, in order.
@@ -39,8 +42,16 @@ class Splits(NamedTuple):
         Raises:
             DataError: there is no such split, or it names no image, or one twice.
         """
-        if self.cut and split in ("train", "val") and not {"train", "val"} & set(self.lists):
+        if split in self.given and split not in self.lists:
+            return self.given[split]
+        if self.cut and split in ("train", "val") and not {"train", "val"} & {*self.lists, *self.given}:
             return self._cut(split)
+        if self.given and split not in self.lists and not Path(split).is_file():
+            available = sorted({*self.lists, *self.given})
+            raise DataError(
+                f"there is no split '{split}'{nearest(split, available)}; available: {', '.join(available)}, or a"
+                " file's path"
+            )
         if not self.lists and not Path(split).is_file():
             raise DataError(
                 f"{self.folder} holds no split; expected lists of names there ({split}.txt), or a list's path"
@@ -49,8 +60,8 @@ class Splits(NamedTuple):
 
     def _cut(self, split: str) -> tuple[str, ...]:
         """Four in five images or the fifth, drawn by name, of those that no written split names."""
-        others = {*self.lists, *self.held_out} - {"train", "val"}
-        named = {name for other in others for name in read_split(other, self.lists, self.images)}
+        others = {*self.lists, *self.given, *self.held_out} - {"train", "val"}
+        named = {name for other in others for name in self.names(other)}
         names = tuple(name for name in self.images if name not in named and _validates(name) == (split == "val"))
         if not names:
             raise DataError(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wheretolook.data.boxes import Box, paint_boxes, scaled
 from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.drawings import Drawing
 from wheretolook.data.images import image_size, read_image, say_of_turns
 from wheretolook.data.masks import (
     Palette,
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     class_indices: frozenset[int] = frozenset()  # what tables say
     boxes: tuple[Box, ...] = ()
     group: str = ""  # what a table of attributes says
+    drawing: Drawing | None = None  # in place of mask and boxes
 
 
 class StoredImages(ImageDataset):
@@ -54,6 +56,7 @@ class StoredImages(ImageDataset):
         class_names: the foreground classes.
         resize: length of the longer side in pixels; None keeps each image's size.
         palette: the colours that the masks should have; None for those that most of them have.
+        several: images may show several classes, though each of these may show one.
 
     Raises:
         DataError: void in the masks, and a class in none of them.
@@ -65,30 +68,33 @@ class StoredImages(ImageDataset):
         class_names: tuple[str, ...],
         resize: int | None = None,
         palette: Palette | None = None,
+        several: bool = False,
     ) -> None:
         self.entries = tuple(entries)
         self.names = tuple(entry.name for entry in self.entries)
         self.class_names = class_names
         self.resize = resize
+        self.colours = palette  # masks in colours are read by known ones alone
         self.palette = palette or usual_palette(_palettes(self.entries[:: max(1, len(self.entries) // LOOKED_AT)]))
         self._require_classes()
         # masks alone, which may show any number of classes, say nothing of it, but they may contradict
-        labelled = all(len(entry.class_indices) == 1 for entry in self.entries)
+        labelled = not several and all(len(entry.class_indices) == 1 for entry in self.entries)
         self.one_class = labelled and (not self.has_masks or all(len(shown) == 1 for shown in self.classes_of_images))
 
     @property
     def has_masks(self) -> bool:
-        """Whether any image has a mask."""
-        return any(entry.mask is not None for entry in self.entries)
+        """Whether any image has a mask, or a drawing that is as good."""
+        return any(entry.mask is not None or (entry.drawing and entry.drawing.exact) for entry in self.entries)
 
     @property
     def has_annotations(self) -> bool:
-        """Whether any image has a mask or a box."""
-        return self.has_masks or any(entry.boxes for entry in self.entries)
+        """Whether any image has a mask, a box or a drawing."""
+        return any(map(self.is_annotated, range(len(self))))
 
     def is_annotated(self, index: int) -> bool:
-        """Whether an image has a mask or a box."""
-        return self.entries[index].mask is not None or bool(self.entries[index].boxes)
+        """Whether an image has a mask, a box or a drawing."""
+        entry = self.entries[index]
+        return entry.mask is not None or entry.drawing is not None or bool(entry.boxes)
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width as served."""
@@ -109,7 +115,9 @@ class StoredImages(ImageDataset):
         entry = self.entries[index]
         image = read_image(entry.image, self.resize)
         mask = None if entry.mask is None else index_mask(self._values(entry, entry.mask)[0], self.resize)
-        if mask is not None and (mask != VOID).any():  # an all-void mask says nothing
+        if entry.drawing is not None:
+            known = self._drawn(entry, entry.drawing, image)
+        elif mask is not None and (mask != VOID).any():  # an all-void mask says nothing
             # at full size where one class is all that there is: a small object may have no pixel left
             shown = self.classes_in(index) if self.one_class else None
             labels = mask_labels(mask, len(self.class_names)) if shown is None else self._labels(shown)
@@ -130,6 +138,17 @@ class StoredImages(ImageDataset):
         mask = torch.from_numpy(painted.astype(np.int64))
         return Sample(image, mask, labels, box_planes(boxes, labels, size), False, entry.name)
 
+    def _drawn(self, entry: Entry, drawing: Drawing, image: Float[Tensor, "3 height width"]) -> Sample:
+        """An image with what a tool has drawn; a class of which no pixel is left is only labelled."""
+        planes = drawing.planes(entry.image)
+        mask = index_mask(planes.mask, self.resize)
+        targets = torch.full((len(entry.class_indices), *mask.shape), VOID, dtype=torch.uint8)
+        for target, index in zip(targets, sorted(entry.class_indices), strict=True):
+            if index in planes.classes and (plane := index_mask(planes.classes[index], self.resize)).eq(1).any():
+                target.copy_(plane)
+        segmented = drawing.exact and bool((mask != VOID).any())
+        return Sample(image, mask, self._labels(entry.class_indices), targets, segmented, entry.name)
+
     def _group(self, entry: Entry) -> str:
         """Class and attribute, or the attribute alone where images may show several classes."""
         if not (entry.group and self.one_class):
@@ -138,7 +157,7 @@ class StoredImages(ImageDataset):
 
     def _values(self, entry: Entry, path: Path) -> tuple[Values, list[int]]:
         """The mask of an image at full size and the values in it, found to be in order."""
-        values, palette = (read_sbd_values(path), None) if path.suffix == ".mat" else read_values(path)
+        values, palette = (read_sbd_values(path), None) if path.suffix == ".mat" else read_values(path, self.colours)
         values = upright_values(values, path, entry.image)
         found = values_in(values)
         require_values(found, path, len(self.class_names))

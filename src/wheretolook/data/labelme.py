@@ -1,0 +1,125 @@
+"""LabelMe's json: a file beside each image, with polygons, rectangles, circles and masks."""
+
+import base64
+import binascii
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wheretolook.data.classes import read_class_names
+from wheretolook.data.drawings import Shape
+from wheretolook.data.exports import ImagesBelow, corners, entry, finite, items, open_export, read_json, text, whole
+from wheretolook.data.layout import Layout
+from wheretolook.data.names import say_once
+from wheretolook.data.stored import Entry, StoredImages
+from wheretolook.errors import DataError, nearest
+from wheretolook.options.data import DataOptions
+
+IGNORED, NOTHING = ("__ignore__", "_ignore_"), ("_background_", "__background__", "background")
+CIRCLE = 64  # corners that draw one
+
+
+def open_labelme(config: DataOptions, split: str, training: bool = False) -> StoredImages:
+    """Open one split of LabelMe's files.
+
+    Args:
+        config: its root holds NAME.json and, as these say, the images; in the root itself (cut 4 : 1, or as lists in
+            `splits/` have it), or in a folder for each split. `classes.txt` gives the classes an order; without it
+            they are all labels, sorted.
+        split: a name, or the path of a file of names.
+        training: leave out what validates or tests.
+
+    Raises:
+        DataError: a file that is broken or contradicts its image.
+    """
+    root = Path(str(config.root))
+    images = ImagesBelow(root)
+    records = {path: _read(path) for path in sorted((*root.glob("*.json"), *root.glob("*/*.json")))}
+    if not records:
+        raise DataError(f"{root} has no file of LabelMe's; expected NAME.json beside an image, with its shapes")
+    labels = {
+        label
+        for path, record in records.items()
+        for shape in items(record, "shapes", str(path))
+        if (label := text(shape, "label", f"{path}: shapes")) not in (*IGNORED, *NOTHING)
+    }
+    class_names = read_class_names(root) or tuple(sorted(labels))
+    entries: dict[str, Entry] = {}
+    splits: dict[str, list[str]] = {}
+    for path, record in records.items():
+        found = _entry(path, record, images, class_names)
+        entries[found.name] = found
+        if path.parent != root:
+            splits.setdefault(path.parent.name, []).append(found.name)
+    return open_export(config, split, training, images, splits, class_names, entries)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file without the image that it may hold as well: all files are held at once."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: expected a record with shapes, got {str(record)[:60]}")
+    record.pop("imageData", None)
+    return record
+
+
+def _entry(path: Path, record: dict[str, Any], images: ImagesBelow, class_names: tuple[str, ...]) -> Entry:
+    name = images.find(text(record, "imagePath", str(path)), path.parent, str(path))
+    size = (whole(record, "imageHeight", str(path)), whole(record, "imageWidth", str(path)))
+    shapes = []
+    for number, drawn in enumerate(items(record, "shapes", str(path)), 1):
+        where = f"{path}, shape {number}"
+        label = text(drawn, "label", where)
+        if label in NOTHING:
+            continue
+        if label not in (*class_names, *IGNORED):
+            raise DataError(
+                f"{where}: unknown class '{label}'{nearest(label, class_names)}; known: {', '.join(class_names)}"
+            )
+        index = None if label in IGNORED else class_names.index(label)
+        shape = _shape(index, drawn, where)
+        if shape is not None:
+            shapes.append(shape)
+    return entry(name, images.paths[name], shapes, str(path), size)
+
+
+def _shape(index: int | None, drawn: dict[str, Any], where: str) -> Shape | None:
+    kind, points = drawn.get("shape_type", "polygon"), drawn.get("points")
+    if not isinstance(points, list):
+        raise DataError(f"{where}: expected a list of points, got {str(points)[:60]}")
+    flat = [number for point in points for number in finite(point, where, 2)]
+    if kind == "polygon":
+        return Shape(index, polygons=(corners(flat, where),))
+    if kind in ("rectangle", "circle", "mask") and len(flat) != 4:
+        raise DataError(f"{where}: expected 2 points of a {kind}, got {len(points)}")
+    if kind == "rectangle":
+        across, down = sorted(flat[::2]), sorted(flat[1::2])
+        if across[0] == across[1] or down[0] == down[1]:
+            raise DataError(f"{where}: the rectangle is empty; delete or mend it")
+        return Shape(index, box=(across[0], down[0], across[1], down[1]))
+    if kind == "circle":
+        centre, edge = np.array(flat[:2]), np.array(flat[2:])
+        turns = np.linspace(0, 2 * np.pi, CIRCLE, endpoint=False)
+        around = np.stack([np.cos(turns), np.sin(turns)], axis=1) * np.linalg.norm(edge - centre)
+        return Shape(index, polygons=(centre + around,))
+    if kind == "mask":
+        return Shape(index, patch=(_patch(drawn.get("mask"), where), round(min(flat[::2])), round(min(flat[1::2]))))
+    say_once(
+        f"{where} and perhaps others are of the kind {str(kind)[:20]}, which marks no area; they are left out", "kind"
+    )
+    return None
+
+
+def _patch(written: object, where: str) -> np.ndarray:
+    """A part of a mask, which stands in the file as a PNG in letters."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(str(written), validate=True)), formats=["PNG"]) as image:
+            return np.array(image.convert("L")) > 0
+    except (binascii.Error, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: expected a mask as a PNG in base 64; draw it anew") from error
+
+
+LABELME = Layout("*.json", open_labelme, ("*.json", "*/*.json"))
