@@ -68,7 +68,8 @@ def test_a_trunk_without_gradients_is_refused_at_the_first_step(loss: str):
     stage = stage_of(guided(), "classification", loss, **free)
     with training_only(stage.network, stage.trained_modules()):
         stage.terms(batch)[1][loss].backward()
-    assert bool(stage.network.module.low.weight.grad.any())
+    gradient = stage.network.module.low.weight.grad
+    assert bool(gradient.any()) or (loss == "attention_distillation" and gradient is not None)  # that one starts at 0
 
 
 def test_mining_may_train_a_classifier_on_a_frozen_trunk():
