@@ -17,6 +17,7 @@ from wheretolook.cli.complaints import complaint, word_none
 from wheretolook.cli.spelling import SHORT, expanded, option_kinds, placed
 from wheretolook.errors import ConfigError, WhereToLookError, nearest
 from wheretolook.options.commands import (
+    Check,
     Convert,
     Evaluate,
     Fetch,
@@ -58,6 +59,7 @@ COMMANDS = {
         "run the packaged recipe on made scenes; takes the options of run",
         defaults=(str(files("wheretolook") / "recipes" / "demo.yaml"),),
     ),
+    "check": Command(Check, "check.check", "what a data set holds, and what is wrong with it"),
     "inject": Command(
         Inject, "inject.inject", "tie a mark to the classes of a data set: would guidance save the network?"
     ),

@@ -11,7 +11,7 @@ from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.files import user_path
 from wheretolook.options.data import DataOptions
 
-__all__ = ["ImageDataset", "describe_classes", "open_dataset"]
+__all__ = ["ImageDataset", "describe_classes", "layout_of", "open_dataset"]
 
 
 def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> ImageDataset:
@@ -39,6 +39,21 @@ def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> 
     dataset = LAYOUTS[layout].open(config, _expanded(split), training)
     dataset = guiding(dataset, config, split, training)
     return annotated_images(dataset, config) if training else dataset
+
+
+def layout_of(config: DataOptions) -> str:
+    """The name of the layout that the data have.
+
+    Args:
+        config: where they lie.
+
+    Raises:
+        DataError: there is no such folder, or no layout is its.
+        ConfigError: options out of their range, or that do not fit together.
+    """
+    config = at_home(config)
+    _check(config)
+    return _layout(config)
 
 
 def at_home(config: DataOptions) -> DataOptions:

@@ -223,6 +223,27 @@ class Inject:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Say what a data set holds and what is wrong with it, with a contact sheet of images and their annotation.
+
+    Every image's size and classes are looked at, which reads all masks; some images are read whole. One that is broken
+    is a line, and stops nothing.
+
+    Args:
+        out: folder for check.txt and annotations.png.
+        limit: how many images of each split are read whole at most, spread over it.
+        pictures: how many annotated images are drawn.
+        data: how the data are read: layout, splits, groups, zones to avoid.
+    """
+
+    root: str = field(metadata={PLACED: "the data set's folder"})
+    out: str = "runs/check"
+    limit: int = 500
+    pictures: int = 24
+    data: DataOptions = field(default_factory=DataOptions)
+
+
+@dataclass(frozen=True)
 class Convert:
     """Read any known weights file and write it in another format.
 

@@ -1,0 +1,72 @@
+"""The command `check`: what it prints, what it writes, and that faults are lines and no errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wheretolook.cli.main import main
+
+CATS = ("a", "b", "c", "d")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for folder in ("images", "masks", "splits", "avoid"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for name in CATS:
+        Image.fromarray(random.integers(0, 256, (40, 60, 3), np.uint8)).save(tmp_path / f"data/images/{name}.png")
+        mask = np.zeros((40, 60), np.uint8)
+        mask[5:20, 10:30] = 1
+        Image.fromarray(mask).save(tmp_path / f"data/masks/{name}.png")
+    (tmp_path / "data/classes.txt").write_text("cat\n")
+    (tmp_path / "data/splits/train.txt").write_text("a\nb\nc\n")
+    (tmp_path / "data/splits/val.txt").write_text("d\n")
+    (tmp_path / "data/avoid").rmdir()
+    return tmp_path / "data"
+
+
+def checked(data: Path, *options: str) -> list[str]:
+    out = data.parent / "out"
+    assert main(["check", str(data), "--out", str(out), *options]) == 0
+    return (out / "check.txt").read_text().splitlines()
+
+
+def test_sound_data_have_no_problem_and_a_picture(data, capsys):
+    lines = checked(data)
+    assert lines[0] == f"{data}: layout folder" and lines[-1] == "no problem was found"
+    assert "train: 3 images, 60x40 pixels" in lines and "  classes: cat 3" in lines and "  annotation: masks 3" in lines
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in lines)
+    with Image.open(data.parent / "out/annotations.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).reshape(-1, 3).astype(int)
+    assert sheet.width > 1000
+    blue = (np.abs(pixels - (0, 111, 177)).sum(axis=1) < 12).sum()  # the legend's square
+    assert 20 < blue < 2000
+
+
+def test_faults_are_lines(data):
+    (data / "images/b.png").write_bytes(b"")
+    (data / "avoid").mkdir()
+    (data / "masks/more.txt").write_text("")
+    (data / "splits/val.txt").write_text("z\n")
+    lines = checked(data)
+    problems = [line for line in lines if line.startswith("- ")]
+    assert f"{len(problems)} lines on what looks wrong:" in lines
+    for word in ("b.png", "not in", "--data.avoid_zones avoid", "more.txt"):
+        assert [line for line in problems if word in line], word
+    assert "  annotation: masks 2 (2 of 3 images were read whole)" in lines  # the other images were read all the same
+
+
+def test_what_is_no_data_set_is_said(data, capsys):
+    assert main(["check", str(data / "splits")]) == 2
+    assert "expected a folder with" in capsys.readouterr().err
+    assert main(["check", str(data), "--limit", "0"]) == 2
+    assert "expected limit >= 1" in capsys.readouterr().err
+
+
+def test_pictures_may_be_left_out(data):
+    checked(data, "--pictures", "0")
+    assert not (data.parent / "out/annotations.png").exists()
