@@ -106,6 +106,10 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 
 
+# how maps and annotations are brought to one resolution is the same on every number of processes
+SHARED = {name: options for name, options in VARIANTS.items() if not name.endswith(("aligned", "features"))}
+
+
 class Smooth(nn.Module):
     """A classifier that is curved everywhere, so that the second order of the maps is not zero."""
 

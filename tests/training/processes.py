@@ -21,7 +21,7 @@ from wheretolook.training.stage import Stage
 
 from .made import (
     PARTINGS,
-    VARIANTS,
+    SHARED,
     ConstantNetwork,
     floats,
     guided_stage,
@@ -44,7 +44,7 @@ class Loss(nn.Module):
 
 
 def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tensor]:
-    stage = guided_stage(VARIANTS[variant])
+    stage = guided_stage(SHARED[variant])
     samples = made_samples()
     half = len(order) // 2
     batch = collate([samples[index] for index in order[rank * half : (rank + 1) * half]])
@@ -56,7 +56,7 @@ def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tens
 
 def train(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    found = {f"{name}, {how}": gradients(name, order, rank) for name in VARIANTS for how, order in PARTINGS.items()}
+    found = {f"{name}, {how}": gradients(name, order, rank) for name in SHARED for how, order in PARTINGS.items()}
     figures = evaluate(ConstantNetwork(), [floats(made_batch())])
     if rank == 0:
         torch.save({"gradients": found, "figures": figures}, f"{folder}/found.pt")

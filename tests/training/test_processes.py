@@ -18,7 +18,7 @@ from wheretolook.runs.trainer import run_stage
 from .made import (
     CPU,
     PARTINGS,
-    VARIANTS,
+    SHARED,
     ConstantNetwork,
     floats,
     guided_stage,
@@ -42,9 +42,9 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("parting", PARTINGS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", SHARED)
 def test_two_processes_learn_what_one_does(together: dict[str, dict], variant: str, parting: str):
-    stage = guided_stage(VARIANTS[variant])
+    stage = guided_stage(SHARED[variant])
     samples = made_samples()
     stage.terms(collate([samples[index] for index in PARTINGS[parting]]))[0].backward()
     alone = {name: value.grad for name, value in stage.network.named_parameters()}
