@@ -256,7 +256,7 @@ def test_an_interruption_is_said_and_has_its_own_code(
     )
     assert main(["train-gain", "--weights", network, *SERVED, *QUICK]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("wheretolook: stopped; --resume goes on")
-    monkeypatch.setattr("wheretolook.cli.evaluate.evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("wheretolook.cli.evaluate.evaluate", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     assert main(["evaluate", "--weights", network, *SERVED]) == 130  # which has nothing to go on from
     assert capsys.readouterr().err.splitlines()[-1] == "wheretolook: stopped"
 

@@ -56,10 +56,12 @@ def test_perfect_answers_have_perfect_figures():
     assert found.pop("iu_per_class") == pytest.approx([1.0] * 4)
     assert found.pop("energy_pointing_over_chance") == pytest.approx(3 / sum(chances))
     assert found.pop("average_precision_per_class") == pytest.approx([1.0] * 3)
+    assert all(math.isnan(found.pop(key)) for key in ("deletion", "insertion"))  # not asked for
     of_one_class = ("image_accuracy", "worst_class_accuracy", "worst_group_accuracy")
     assert all(math.isnan(value) for value in [*map(found.pop, of_one_class), *found.pop("accuracy_per_class")])
     assert found == {
         **{"attention_iou_20": 1.0, "attention_iou_ceiling": 1.0, "pointing_game": 1.0, "empty_maps": 0.0},
+        **{"attention_recall": 1.0, "attention_precision": 1.0},
         **{"images": 3, "masks": 3, "pairs": 3, "accuracy_per_group": {}},
     }
 
@@ -79,6 +81,8 @@ def test_half_right_answers_have_the_figures_that_a_pencil_gives():
     assert found["energy_pointing_over_chance"] == pytest.approx((1 / 2 + 0) / (1 / 2 + 1 / 2))
     assert found["attention_iou"] == pytest.approx((1 / 5 + 0) / 2)
     assert found["pointing_game"] == pytest.approx((1 / 2 + 0) / 2)
+    assert found["attention_recall"] == pytest.approx((1 / 4 + 0) / 2)
+    assert found["attention_precision"] == pytest.approx((1 / 2 + 0) / 2)
     assert (found["empty_maps"], found["images"], found["pairs"]) == (0.5, 2, 2)
     assert found["f1"] == pytest.approx((1 + 0) / 2)  # A is recognised, B is not
     assert found["mean_average_precision"] == pytest.approx((1 + 1 / 2) / 2)  # B's two scores are equal

@@ -14,6 +14,8 @@ from wheretolook.metrics import (
     iou_at,
     iou_curve,
     pointing_hit,
+    precision_at,
+    recall_at,
 )
 
 
@@ -36,6 +38,7 @@ def pair_by_lists(map_: np.ndarray, target: np.ndarray, valid: np.ndarray) -> di
     pixels = [(value, on) for value, on, counts in zip(map_.flat, target.flat, valid.flat, strict=True) if counts]
     peak = max(value for value, _ in pixels)
     top = [on for value, on in pixels if value == peak]
+    at_20 = [on for value, on in pixels if value >= np.float32(0.2) * peak]
     curve = []
     for step in range(1, 101):
         above = [value >= np.float32(step / 100) * peak for value, _ in pixels]
@@ -47,6 +50,8 @@ def pair_by_lists(map_: np.ndarray, target: np.ndarray, valid: np.ndarray) -> di
         "chance": sum(on for _, on in pixels) / len(pixels),
         "hit": sum(top) / len(top),
         "curve": curve,
+        "recall": sum(at_20) / sum(on for _, on in pixels),
+        "precision": sum(at_20) / len(at_20),
     }
 
 
@@ -65,6 +70,8 @@ def test_pair_figures_equal_loops_over_pixels(levels: int):
     torch.testing.assert_close(energy_chance(target, valid), expected["chance"])
     torch.testing.assert_close(pointing_hit(maps, target, valid), expected["hit"])
     torch.testing.assert_close(iou_curve(maps, target, valid), expected["curve"])
+    torch.testing.assert_close(recall_at(maps, target, valid), expected["recall"])
+    torch.testing.assert_close(precision_at(maps, target, valid), expected["precision"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -93,6 +100,17 @@ def test_a_uniform_map_scores_chance():
     target, valid = square()
     figures = figures_of(torch.full((1, 4, 4), 0.3), target, valid)
     assert figures[:6] == pytest.approx((4 / 15, 1, 4 / 15, 4 / 15, 4 / 15, 0))
+
+
+def test_recall_and_precision_of_empty_perfect_and_uniform_maps_and_their_iou():
+    target, valid = square()
+    maps = torch.cat([torch.zeros(1, 4, 4), 7.0 * target, torch.full((1, 4, 4), 0.3)])
+    target, valid = target.expand(3, -1, -1), valid.expand(3, -1, -1)
+    assert recall_at(maps, target, valid).tolist() == [0, 1, 1]
+    assert precision_at(maps, target, valid).tolist() == pytest.approx([0, 1, 4 / 15])
+    maps, target, valid = pairs()
+    recall, precision = recall_at(maps, target, valid), precision_at(maps, target, valid)
+    torch.testing.assert_close(1 / (1 / recall + 1 / precision - 1), iou_at(maps, target, valid, 0.2))
 
 
 def test_a_map_on_everything_else_scores_nothing():

@@ -148,8 +148,8 @@ def test_the_headings_of_all_figures() -> None:
     (heading, *_) = results_markdown([{"weights": "A", **dict.fromkeys(FIGURES, 0.5)}]).splitlines()
     assert heading == (
         "| Weights | Accuracy | Accuracy Class | Mean IU | FWAVACC | Image accuracy | Worst class | Worst group | mAP "
-        "| F1 | Energy pointing | over chance | Attention IoU | at 20 % | Ceiling | Pointing game | Empty maps "
-        "| Images | with masks | Pairs |"
+        "| F1 | Energy pointing | over chance | Attention IoU | at 20 % | Recall | Precision | Ceiling | Pointing game "
+        "| Empty maps | Deletion | Insertion | Images | with masks | Pairs |"
     )
 
 
@@ -167,10 +167,14 @@ def test_every_figure_is_taken_from_the_field_of_its_name() -> None:
     number = iter(range(1, 1000))
     kinds = (SegmentationFigures, ClassificationFigures, AttentionFigures, AttentionFigures)
     records = [kind(*(next(number) for _ in kind._fields)) for kind in kinds]
-    gathered = Gathered(*records, {}, next(number), next(number))
+    means = {key: next(number) for key in ("attention_recall", "attention_precision", "deletion", "insertion")}
+    gathered = Gathered(*records, means, next(number), next(number))
     for key, figure in FIGURES.items():
         homes = [home for home in (gathered, *records[:3]) if hasattr(home, key)]
-        expected = gathered.ceiling.attention_iou if key == "attention_iou_ceiling" else getattr(homes[0], key)
+        if key in means:
+            expected = means[key]
+        else:
+            expected = gathered.ceiling.attention_iou if key == "attention_iou_ceiling" else getattr(homes[0], key)
         assert figure.measured(gathered) == expected, key
 
 

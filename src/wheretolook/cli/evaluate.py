@@ -8,10 +8,12 @@ from wheretolook.cli.console import console, device_of, say_attention, shown_bat
 from wheretolook.data import ImageDataset, describe_classes, open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures, evaluate
+from wheretolook.evaluation.sanity import shuffled
 from wheretolook.files import require_writable, user_path, write_json, write_text
 from wheretolook.networks.build import classifying, network_for
 from wheretolook.networks.files import read_weights
 from wheretolook.options.commands import Evaluate
+from wheretolook.records import GuidedNetwork
 from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
 from wheretolook.runs.folder import environment
 from wheretolook.training.denormals import flushed_denormals
@@ -51,11 +53,18 @@ def measure(options: Evaluate, dataset: ImageDataset, *, say_classes: bool = Tru
         say_attention(dict(named))
     rows: list[Figures] = []
     for name, network in named:
-        network.to(device)
-        with flushed_denormals():
-            rows.append({"weights": name, **evaluate(network, shown_batches(dataset, options.data, name))})
+        rows.append(_row(name, network.to(device), dataset, options))
+        if options.sanity:
+            rows.append(_row(f"{name}, shuffled", shuffled(network), dataset, options))
         network.cpu()
     return rows
+
+
+def _row(name: str, network: GuidedNetwork, dataset: ImageDataset, options: Evaluate) -> Figures:
+    """The figures of one network."""
+    batches = shown_batches(dataset, options.data, name)
+    with flushed_denormals():
+        return {"weights": name, **evaluate(network, batches, deletion=options.deletion)}
 
 
 def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:

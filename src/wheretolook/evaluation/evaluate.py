@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Bool
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 
 from wheretolook.attention.maps import upsampled
 from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import naming
+from wheretolook.evaluation.erasing import erasing_curves
 from wheretolook.metrics.attention import AttentionMetric, PairMeans, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.figures import FIGURES, Gathered
@@ -64,6 +65,7 @@ class Evaluator(nn.Module):
         self.classification = ClassificationMetric(classes)
         self.attention, self.ceiling = AttentionMetric(), AttentionMetric()
         self.means = PairMeans(of_pairs)
+        self.deletion, self.insertion = MeanMetric(), MeanMetric()
         self.counts = ImageCounts()
         if not shared:
             for metric in self.children():
@@ -87,12 +89,24 @@ class Evaluator(nn.Module):
             metric.update(maps, target, valid)
         self.ceiling.update(grid_ceiling(target, side_lengths(output.features), output.cells), target, valid)
 
+    @torch.no_grad()
+    def update_erased(self, network: GuidedNetwork, images: Tensor, output: GuidedOutput, batch: Batch) -> None:
+        """Take in what the network says of a batch's images while they are erased, for every class that they show."""
+        if not len(batch.pairs):
+            return
+        maps = pair_maps(output, batch.pairs, method=self.method).float()
+        maps = upsampled(maps, side_lengths(batch.masks), cells=output.cells)
+        areas = erasing_curves(network, images, batch.pairs, maps, exclusive=batch.exclusive).areas()
+        for metric, area in zip((self.deletion, self.insertion), areas, strict=True):
+            metric.update(area)
+
     def compute(self) -> Figures:
         """All figures by name: shares of 1, NaN where nothing was there to measure; lists are of the classes."""
         with warnings.catch_warnings():  # torchmetrics warns where nothing was there to measure; NaN says as much
             warnings.filterwarnings("ignore", message=".*compute.* method .*was called before")
             segmentation, classification = self.segmentation.compute(), self.classification.compute()
             attention, ceiling, means = self.attention.compute(), self.ceiling.compute(), self.means.compute()
+            means |= {"deletion": float(self.deletion.compute()), "insertion": float(self.insertion.compute())}
             images, masks = self.counts.compute()
         gathered = Gathered(segmentation, classification, attention, ceiling, means, images, masks)
         return {
@@ -113,12 +127,13 @@ def _alone() -> bool:
     return False
 
 
-def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
+def evaluate(network: GuidedNetwork, batches: Iterable[Batch], *, deletion: bool = False) -> Figures:
     """Measure a network on batches of images.
 
     Args:
         network: any guided network; left as it was.
         batches: all images of a split, each once; the sizes may differ between batches.
+        deletion: measure deletion and insertion too, which takes 22 forwards for each class of each image.
 
     Returns:
         Every one of `metrics.figures.FIGURES` by its key, NaN where there was nothing to measure (segmentation, of a
@@ -131,5 +146,9 @@ def evaluate(network: GuidedNetwork, batches: Iterable[Batch]) -> Figures:
         for batch in batches:
             batch = move_data_to_device(batch, device)
             with naming(batch.names):
-                evaluator.update(network(network.preprocessing(batch.images)), batch)
+                images = network.preprocessing(batch.images)
+                output = network(images)
+                evaluator.update(output, batch)
+                if deletion:
+                    evaluator.update_erased(network, images, output, batch)
     return evaluator.compute()

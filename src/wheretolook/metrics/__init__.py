@@ -10,6 +10,8 @@ from .attention import (
     iou_at,
     iou_curve,
     pointing_hit,
+    precision_at,
+    recall_at,
 )
 from .classification import (
     ClassificationFigures,
@@ -44,5 +46,7 @@ __all__ = [
     "iou_at",
     "iou_curve",
     "pointing_hit",
+    "precision_at",
+    "recall_at",
     "segmentation_figures",
 ]

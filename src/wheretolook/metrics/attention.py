@@ -101,6 +101,42 @@ def iou_at(
     return _share(both.sum(dim=(1, 2)).to(maps.dtype), either.sum(dim=(1, 2)).to(maps.dtype))
 
 
+def recall_at(
+    maps: Float[Tensor, "pairs h w"],
+    target: Bool[Tensor, "pairs h w"],
+    valid: Bool[Tensor, "pairs h w"],
+    share: float = 0.2,
+) -> Float[Tensor, " pairs"]:
+    """Share of the object's pixels where the map is at least `share` of its maximum.
+
+    The arguments are those of `iou_at`.
+
+    Returns:
+        In [0, 1]; 0 for an all-zero map.
+    """
+    peak = _peak(maps, valid)
+    found = (maps >= share * peak) & (peak > 0) & target & valid
+    return _share(found.sum(dim=(1, 2)).to(maps.dtype), (target & valid).sum(dim=(1, 2)).to(maps.dtype))
+
+
+def precision_at(
+    maps: Float[Tensor, "pairs h w"],
+    target: Bool[Tensor, "pairs h w"],
+    valid: Bool[Tensor, "pairs h w"],
+    share: float = 0.2,
+) -> Float[Tensor, " pairs"]:
+    """Share of the pixels where the map is at least `share` of its maximum that lie on the object.
+
+    The arguments are those of `iou_at`.
+
+    Returns:
+        In [0, 1]; 0 for an all-zero map.
+    """
+    peak = _peak(maps, valid)
+    above = (maps >= share * peak) & (peak > 0) & valid
+    return _share((above & target).sum(dim=(1, 2)).to(maps.dtype), above.sum(dim=(1, 2)).to(maps.dtype))
+
+
 def iou_curve(
     maps: Float[Tensor, "pairs h w"],
     target: Bool[Tensor, "pairs h w"],

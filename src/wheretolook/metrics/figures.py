@@ -4,11 +4,12 @@ Tables, curves, the summary, validation and the docs read `FIGURES`. A new figur
 was gathered, and one entry here.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from .attention import AttentionFigures, PairFigure
+from .attention import AttentionFigures, PairFigure, precision_at, recall_at
 from .classification import ClassificationFigures
 from .segmentation import SegmentationFigures
 
@@ -22,7 +23,7 @@ class Gathered(NamedTuple):
     classification: ClassificationFigures
     attention: AttentionFigures
     ceiling: AttentionFigures  # with what `grid_ceiling` gives in place of the network's maps
-    means: dict[str, float]  # over pairs, of the figures that are `of_pairs`
+    means: dict[str, float]  # over pairs, of the figures that are `of_pairs`, and of deletion and insertion
     images: int
     masks: int  # images whose mask is exact
 
@@ -195,6 +196,24 @@ _FIGURES = (
         alone="Attention IoU at 20 %",
     ),
     Figure(
+        "attention_recall",
+        "Recall",
+        "attention",
+        "Attention beside the object: a map that is high everywhere has found all of it.",
+        of_pairs=recall_at,
+        colour="#b1c223",
+        alone="Attention recall at 20 %",
+    ),
+    Figure(
+        "attention_precision",
+        "Precision",
+        "attention",
+        "Parts of an object that are left out, and how much stronger a map is on the object than beside it.",
+        of_pairs=precision_at,
+        colour="#c2b781",
+        alone="Attention precision at 20 %",
+    ),
+    Figure(
         "attention_iou_ceiling",
         "Ceiling",
         "attention",
@@ -220,6 +239,23 @@ _FIGURES = (
         of=lambda gathered: gathered.attention.empty_maps,
         colour="#8f8ad6",
         higher_is_better=False,
+    ),
+    Figure(
+        "deletion",
+        "Deletion",
+        "attention",
+        "Why a score falls (an image with holes is unlike any that was learned), and whether the object matters.",
+        of=lambda gathered: gathered.means.get("deletion", math.nan),
+        colour="#21c715",
+        higher_is_better=False,
+    ),
+    Figure(
+        "insertion",
+        "Insertion",
+        "attention",
+        "Whether what matters is the object: of a network that knows boats by water, a map on the water is the best.",
+        of=lambda gathered: gathered.means.get("insertion", math.nan),
+        colour="#931bc7",
     ),
     Figure(
         "images",

@@ -117,6 +117,11 @@ class Evaluate:
         accelerator: cpu, cuda, mps or auto.
         data: the images; give data.resize where the network was trained on resized ones.
         network: which network the weights are of, where they do not say.
+        deletion: measure deletion and insertion too: the class's chance as the most attended pixels are erased to the
+            mean colour, or inserted. They say whether the map matters to the score, not whether it is the object that
+            matters, and take 22 forwards for each class of each image.
+        sanity: add a row for each network with its weights shuffled. Attention with the same figures there owes them
+            to the images and the network's build; better figures do not say that a map is right.
     """
 
     weights: list[str]
@@ -125,6 +130,8 @@ class Evaluate:
     accelerator: str = "auto"
     data: DataOptions = field(default_factory=_validation_data)
     network: NetworkOptions = field(default_factory=NetworkOptions)
+    deletion: bool = False
+    sanity: bool = False
 
 
 @dataclass(frozen=True)
