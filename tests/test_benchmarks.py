@@ -179,6 +179,18 @@ def test_cells_are_compared_with_those_of_other_packages(
     assert vit.endswith("| - | - |") and "192 x 224" in vit
 
 
+def test_methods_are_compared_with_those_of_other_packages(monkeypatch: pytest.MonkeyPatch):
+    """All agree but Grad-CAM++, to whose denominator others add, or which they leave out."""
+    for package in ("pytorch_grad_cam", "captum", "torchcam"):
+        pytest.importorskip(package)
+    module = benchmark("methods", monkeypatch)
+    rows = [row.strip("| ").split(" | ") for row in module.rows(module.make_network(), seconds=0.0, side=96)]
+    compared = {(row[1], row[2].split()[0]): float(row[3]) for row in rows}
+    assert len(rows) == 23 and len(compared) == 12 and all(float(row[4]) > 0 for row in rows)
+    for (method, package), difference in compared.items():
+        assert difference < 1e-4 or (method == "grad_cam_plus_plus" and package != "captum"), (method, package)
+
+
 def write_small_bed(root: Path) -> None:
     """Noise of two classes, a square of each class's own on it, marked in a corner."""
     if (root / "labels.csv").exists():
