@@ -22,6 +22,7 @@ from wheretolook.options.commands import (
     Evaluate,
     Fetch,
     Inject,
+    Propagate,
     Recipe,
     TrainClassifier,
     TrainGain,
@@ -62,6 +63,9 @@ COMMANDS = {
     "check": Command(Check, "check.check", "what a data set holds, and what is wrong with it"),
     "inject": Command(
         Inject, "inject.inject", "tie a mark to the classes of a data set: would guidance save the network?"
+    ),
+    "propagate": Command(
+        Propagate, "propagate.propagate", "from a few annotated images, where the objects of all others probably are"
     ),
     "convert": Command(Convert, "convert.convert", "write weights in another format"),
     "fetch": Command(

@@ -71,6 +71,7 @@ def at_home(config: DataOptions) -> DataOptions:
         held_out=[_expanded(path) for path in config.held_out],
         groups=None if config.groups is None else _expanded(config.groups),
         annotated=None if config.annotated is None else _expanded(config.annotated),
+        propagated=None if config.propagated is None else _expanded(config.propagated),
         avoid_zones=None if config.avoid_zones is None else _expanded(config.avoid_zones),
     )
 

@@ -12,7 +12,9 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.masks import read_values
 from wheretolook.data.names import image_name, read_lines
+from wheretolook.data.targets import mask_planes
 from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID, Sample
@@ -24,10 +26,11 @@ class AnnotatedImages(ImageDataset):
     Args:
         dataset: the images.
         annotated: the numbers of those whose planes are kept; the planes of the others say nothing.
+        propagated: a folder of masks that say where the objects of the others probably are; None for none.
     """
 
-    def __init__(self, dataset: ImageDataset, annotated: frozenset[int]) -> None:
-        self.dataset, self.annotated_images = dataset, annotated
+    def __init__(self, dataset: ImageDataset, annotated: frozenset[int], propagated: Path | None = None) -> None:
+        self.dataset, self.annotated_images, self.propagated = dataset, annotated, propagated
         self.class_names, self.names, self.one_class = dataset.class_names, dataset.names, dataset.one_class
 
     @property
@@ -38,7 +41,7 @@ class AnnotatedImages(ImageDataset):
     @property
     def has_annotations(self) -> bool:
         """Whether any image keeps its annotation."""
-        return bool(self.annotated_images)
+        return bool(self.annotated_images) or self.propagated is not None
 
     def is_annotated(self, index: int) -> bool:
         """Whether an image keeps its annotation."""
@@ -54,7 +57,18 @@ class AnnotatedImages(ImageDataset):
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
-        return sample if index in self.annotated_images else sample._replace(targets=silent(sample.targets))
+        if index in self.annotated_images:
+            return sample
+        path = None if self.propagated is None else self.propagated / f"{self.names[index]}.png"
+        if path is None or not path.exists():
+            return sample._replace(targets=silent(sample.targets))
+        values = torch.from_numpy(read_values(path)[0].astype(np.int64))
+        if values.shape != sample.mask.shape:
+            sizes = [f"{mask.shape[1]}x{mask.shape[0]}" for mask in (sample.mask, values)]
+            raise DataError(
+                f"{path}: expected a mask of {sizes[0]}, got {sizes[1]}; propagate again with this data.resize"
+            )
+        return sample._replace(targets=mask_planes(values, sample.labels))
 
 
 def annotated_images(dataset: ImageDataset, config: DataOptions) -> ImageDataset:
@@ -66,20 +80,23 @@ def annotated_images(dataset: ImageDataset, config: DataOptions) -> ImageDataset
 
     Raises:
         ConfigError: a fraction out of its range, or beside a list.
-        DataError: a list that cannot be read, or names images that are not there.
+        DataError: a list that cannot be read, or names images that are not there; no folder of propagated masks.
     """
     if not 0 <= config.annotated_fraction <= 1:
         raise ConfigError(f"expected an annotated_fraction from 0 to 1, got {config.annotated_fraction}")
     if config.annotated is not None and config.annotated_fraction < 1:
         raise ConfigError("expected annotated or annotated_fraction, got both; leave one out")
-    if config.annotated is None and config.annotated_fraction == 1:
+    if config.annotated is None and config.annotated_fraction == 1 and config.propagated is None:
         return dataset
+    folder = None if config.propagated is None else Path(config.propagated)
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; expected the masks that the command propagate writes")
     known = [index for index in range(len(dataset)) if dataset.is_annotated(index)]
     if config.annotated is not None:
         chosen = _listed(Path(config.annotated), dataset.names) & frozenset(known)
     else:
         chosen = drawn(known, dataset.classes_of_images, config.annotated_fraction, config.annotated_seed)
-    return AnnotatedImages(dataset, chosen)
+    return AnnotatedImages(dataset, chosen, folder)
 
 
 def drawn(

@@ -249,6 +249,29 @@ class Check:
     pictures: int = 24
     data: DataOptions = field(default_factory=DataOptions)
 
+@dataclass(frozen=True)
+class Propagate:
+    """From a few annotated images to all: write where the objects of the others probably are.
+
+    A logistic regression on the network's features learns it from the images that data.annotated_fraction or
+    data.annotated leaves annotated; `--data.propagated` then guides attention in the others by these masks.
+
+    Args:
+        out: folder for a mask of each image that is not annotated.
+        weights: the network whose features tell; none for the one that the network's options make.
+        margin: pixels that are nearer to even odds than that, in their logarithm, are void.
+        accelerator: cpu, cuda, mps or auto.
+        data: the images; those of its split are annotated in part.
+        network: which network the weights are of, where they do not say.
+    """
+
+    out: str = "runs/propagated"
+    weights: str | None = None
+    margin: float = 0.5
+    accelerator: str = "auto"
+    data: DataOptions = field(default_factory=DataOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+
 
 @dataclass(frozen=True)
 class Convert:

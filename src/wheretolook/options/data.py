@@ -49,6 +49,8 @@ class DataOptions:
         annotated_seed: of that draw.
         annotated: a file that lists the training images whose annotation guides attention, one a line; none for
             the fraction.
+        propagated: folder of masks that guide attention in the training images that are not annotated, as the command
+            propagate writes it.
         annotations: guide by the masks as they are, by the smallest box around each class's pixels, or by none of it:
             then avoided zones alone say where to look.
         dilate: pixels by which annotated objects grow to every side before they guide attention.
@@ -77,6 +79,7 @@ class DataOptions:
     annotated_fraction: float = 1.0
     annotated_seed: int = 0
     annotated: str | None = None
+    propagated: str | None = None
     annotations: Literal["masks", "boxes", "none"] = "masks"
     dilate: int = 0
     avoid: list[str] = field(default_factory=list)

@@ -1,0 +1,45 @@
+"""The command `propagate`: probable masks of the images that nobody annotated."""
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from wheretolook.cli.console import console, device_of
+from wheretolook.data import open_dataset
+from wheretolook.errors import ConfigError
+from wheretolook.evaluation.propagate import propagated
+from wheretolook.files import user_path, write_json, writing_folder
+from wheretolook.networks.build import network_for, new_network
+from wheretolook.networks.files import read_weights
+from wheretolook.networks.hypercolumns import Hypercolumns
+from wheretolook.options.commands import Propagate
+
+SUMMARY = "propagated.json"
+
+
+def propagate(options: Propagate) -> None:
+    """Learn from the annotated images of a split where objects are, and write masks of the others."""
+    if not options.margin >= 0:
+        raise ConfigError(f"expected a margin of at least 0, got {options.margin}")
+    dataset = open_dataset(options.data, options.data.split, training=True)
+    device = device_of(options.accelerator)
+    if options.weights is not None:
+        network = network_for(read_weights(user_path(options.weights)), dataset.class_names, options.network)
+    elif options.network.name is not None:
+        network = new_network(options.network, dataset.class_names, None, seed=0)
+    else:
+        raise ConfigError("expected --weights of a trained network, or --network that has them, got neither")
+    columns = Hypercolumns(network.to(device), dataset[0].image[None].to(device))
+    with writing_folder(user_path(options.out)) as folder:
+        score, masks = propagated(dataset, lambda image: columns(image.to(device)), options.margin)
+        known = sum(dataset.is_annotated(index) for index in range(len(dataset)))
+        console.print(f"learned from {known} images; overlap with annotations held out: IoU {100 * score:.0f} %")
+        for index, mask in track(masks, "masks", total=len(dataset) - known, console=console, transient=True):
+            path = folder / f"{dataset.names[index]}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask.numpy().astype(np.uint8)).save(path)
+        layers = list(columns.layers)
+        write_json(
+            folder / SUMMARY, {"annotated": known, "images": len(dataset), "iou_held_out": score, "layers": layers}
+        )
+    console.print(f"{options.out} is ready: --data.propagated {options.out}, with the same --data options")

@@ -1,0 +1,201 @@
+"""From a few annotated images to all: where objects probably are, told by the network's own features.
+
+A logistic regression learns from the annotated images which columns of features are an object's, and says it of the
+others. Few masks do: the features are the network's, and only one weight a channel is learned.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wheretolook.data.dataset import ImageDataset
+from wheretolook.errors import DataError
+from wheretolook.records import VOID, Sample, side_lengths
+
+PENALTIES = (1e-3, 1e-2, 1e-1)  # on the squared weights, of columns of unit spread
+FOLDS = 5
+ITERATIONS = 60
+Columns = Callable[[Float[Tensor, "1 3 height width"]], Float[Tensor, "1 channels h w"]]
+
+
+class Seen(NamedTuple):
+    """The columns of one annotated image that something is known about."""
+
+    columns: Float[Tensor, "places channels"]
+    shares: Float[Tensor, " places"]  # of the place that is an object's
+    classes: Int[Tensor, " places"]  # of the object there; -1 for none or several
+
+
+class Probe(NamedTuple):
+    """A logistic regression on columns of features, and the mean column of each class's objects."""
+
+    mean: Float[Tensor, " channels"]
+    spread: Float[Tensor, " channels"]
+    weight: Float[Tensor, " channels"]
+    bias: Float[Tensor, ""]
+    of_class: Float[Tensor, "classes channels"]
+
+    def scaled(self, columns: Float[Tensor, "places channels"]) -> Float[Tensor, "places channels"]:
+        """Columns of mean 0 and spread 1."""
+        return (columns - self.mean) / self.spread
+
+    def logits(self, columns: Float[Tensor, "places channels"]) -> Float[Tensor, " places"]:
+        """How sure it is that each place is an object's, as the logarithm of the odds."""
+        return self.scaled(columns) @ self.weight + self.bias
+
+
+def seen_in(sample: Sample, columns: Columns) -> Seen:
+    """What an annotated image teaches.
+
+    Args:
+        sample: with planes of its classes.
+        columns: the network's features.
+    """
+    found = columns(sample.image[None])[0]
+    grid = side_lengths(found)
+    told = (sample.targets != VOID).flatten(1).any(dim=1)
+    planes, present = sample.targets[told], sample.labels.nonzero().flatten()[told]
+    cover = F.adaptive_avg_pool2d((planes == 1).float(), grid)
+    known = F.adaptive_avg_pool2d((planes != VOID).all(dim=0)[None].float(), grid)[0] > 0.5
+    shares = cover.amax(dim=0)
+    sole = (cover > 0.5).sum(dim=0) == 1
+    classes = torch.where(sole, present[cover.argmax(dim=0)], -1)
+    return Seen(found.permute(1, 2, 0)[known].cpu(), shares[known].cpu(), classes[known].cpu())
+
+
+def fitted(seen: Sequence[Seen], classes: int, penalty: float) -> Probe:
+    """The regression of least cross-entropy, with a penalty on the squared weights.
+
+    Args:
+        seen: of the annotated images.
+        classes: how many foreground classes there are.
+        penalty: what the sum of the squared weights is multiplied by.
+    """
+    columns, shares, of = (torch.cat([getattr(one, name) for one in seen]) for name in Seen._fields)
+    mean, spread = columns.mean(dim=0), columns.std(dim=0).clamp(min=1e-5)
+    columns = (columns - mean) / spread
+    weight = torch.zeros(columns.shape[1], requires_grad=True)
+    bias = torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(columns @ weight + bias, shares) + penalty * weight.square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)
+    means = [
+        columns[of == index].mean(dim=0) if (of == index).any() else columns.new_zeros(()) for index in range(classes)
+    ]
+    return Probe(mean, spread, weight.detach(), bias.detach(), torch.stack([one.expand_as(weight) for one in means]))
+
+
+def overlap(probe: Probe, seen: Iterable[Seen]) -> float:
+    """Intersection over union of what the probe says and what is annotated, of all these images together.
+
+    Args:
+        probe: the regression.
+        seen: annotated images; for an honest figure, others than it learned from.
+    """
+    both = either = 0
+    for one in seen:
+        said, true = probe.logits(one.columns) > 0, one.shares > 0.5
+        both, either = both + int((said & true).sum()), either + int((said | true).sum())
+    return both / either if either else 0.0
+
+
+def cross_validated(seen: Sequence[Seen], classes: int) -> tuple[float, float]:
+    """The penalty of the largest overlap with annotations that the probe has not seen, and that overlap.
+
+    Args:
+        seen: of the annotated images, in at most five folds.
+        classes: how many foreground classes there are.
+    """
+    folds = min(FOLDS, len(seen))
+    if folds < 2:
+        return PENALTIES[1], float("nan")
+
+    def score(penalty: float) -> float:
+        parts = [
+            overlap(
+                fitted([one for at, one in enumerate(seen) if at % folds != fold], classes, penalty), seen[fold::folds]
+            )
+            for fold in range(folds)
+        ]
+        return sum(parts) / folds
+
+    scores = {penalty: score(penalty) for penalty in PENALTIES}
+    best = max(scores, key=lambda penalty: scores[penalty])
+    return best, scores[best]
+
+
+def probable_mask(
+    probe: Probe,
+    columns: Float[Tensor, "channels h w"],
+    labels: Bool[Tensor, " classes"],
+    size: tuple[int, int],
+    margin: float,
+) -> Int[Tensor, "height width"]:
+    """An index mask of where the classes of an image probably are.
+
+    Where it shows several, an object's place is of that one whose mean column is nearest.
+
+    Args:
+        probe: the regression.
+        columns: of the image.
+        labels: which classes it shows, at least one.
+        size: height and width of the mask.
+        margin: pixels nearer than that to even odds, in their logarithm, are void.
+
+    Returns:
+        0 background, 1 + class index, VOID; at least one pixel of an object.
+    """
+    grid = side_lengths(columns)
+    places = columns.cpu().flatten(1).T
+    sure = F.interpolate(probe.logits(places).view(1, 1, *grid), size=size, mode="bilinear", align_corners=False)[0, 0]
+    present = labels.nonzero().flatten()
+    nearest = torch.cdist(probe.scaled(places), probe.of_class[present]).argmin(dim=1).view(grid)
+    near = F.interpolate(nearest[None, None].float(), size=size, mode="nearest-exact")[0, 0].long()
+    sure = sure - (sure.max() - margin).clamp(max=0)  # the surest pixel is an object's, whatever its odds
+    mask = torch.where(sure >= margin, 1 + present[near], 0)
+    return mask.masked_fill(sure.abs() < margin, VOID)
+
+
+def propagated(
+    dataset: ImageDataset, columns: Columns, margin: float = 0.5
+) -> tuple[float, Iterator[tuple[int, Int[Tensor, "height width"]]]]:
+    """The overlap with annotations that were held out, and the probable mask of each image that is not annotated.
+
+    Args:
+        dataset: images of which some are annotated.
+        columns: the network's features, on the network's device.
+        margin: see `probable_mask`.
+
+    Raises:
+        DataError: no image is annotated, or all are.
+    """
+    annotated = [index for index in range(len(dataset)) if dataset.is_annotated(index)]
+    if not annotated or len(annotated) == len(dataset):
+        raise DataError(
+            f"expected some images with annotations and some without, got {len(annotated)} of {len(dataset)} with; "
+            "data.annotated_fraction or data.annotated says whose are used"
+        )
+    classes = len(dataset.class_names)
+    seen = [seen_in(dataset[index], columns) for index in annotated]
+    penalty, score = cross_validated(seen, classes)
+    probe = fitted(seen, classes, penalty)
+
+    def masks() -> Iterator[tuple[int, Tensor]]:
+        for index in sorted(set(range(len(dataset))) - set(annotated)):
+            sample = dataset[index]
+            if sample.labels.any():
+                size = side_lengths(sample.mask)
+                yield index, probable_mask(probe, columns(sample.image[None])[0], sample.labels, size, margin)
+
+    return score, masks()
