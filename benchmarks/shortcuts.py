@@ -24,12 +24,13 @@ from PIL import Image
 
 from wheretolook.attention.methods import attention_maps
 from wheretolook.cli.evaluate import measure
+from wheretolook.cli.propagate import propagate
 from wheretolook.cli.train import train_gain
 from wheretolook.data import open_dataset
 from wheretolook.files import write_json, write_text
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.networks.files import load_network
-from wheretolook.options.commands import Evaluate, TrainGain
+from wheretolook.options.commands import Evaluate, Propagate, TrainGain
 from wheretolook.options.data import DataOptions
 from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
@@ -109,6 +110,12 @@ ROWS = {
         for name, objective in CLOSELY.items()
         for fraction in (0.01, 0.05, 0.2)
     },
+    "mixed background, 5% of masks and those propagated": Row(
+        MIXED, {"annotated_fraction": 0.05, "propagated": "propagated"}
+    ),
+    "softmax energy, 5% of masks and those propagated": Row(
+        SOFTMAX, {"annotated_fraction": 0.05, "propagated": "propagated"}
+    ),
     **{f"{name}, boxes": Row(objective, {"annotations": "boxes"}) for name, objective in CLOSELY.items()},
     **{f"{name}, random masks": Row(objective, {"root": "random"}) for name, objective in CLOSELY.items()},
 }
@@ -139,9 +146,14 @@ def run(bed: Bed, row: Row, seed: int, out: Path, roots: Mapping[str, Path], spl
     """Train a row from a seed and measure it, unless that is done."""
     if (out / f"{split}.json").exists():
         return
-    changes = {name: value for name, value in row.data.items() if name != "root"}
+    changes = {name: value for name, value in row.data.items() if name not in ("root", "propagated")}
     data = changed(replace(bed.data, root=str(roots[row.data.get("root", "true")])), changes)
     network = changed(bed.network, row.network)
+    if "propagated" in row.data:
+        masks = roots["true"].parent / f"propagated_{data.annotated_fraction}"
+        if not masks.exists():
+            propagate(Propagate(str(masks), accelerator="cpu", data=data, network=network))
+        data = replace(data, propagated=str(masks))
     objective = changed(ObjectiveOptions(), {**PLAIN, **row.objective})
     training = replace(bed.training, seed=seed)
     train_gain(TrainGain(None, str(out), True, data, network, objective, training))
@@ -181,7 +193,10 @@ def energy_on_marks(run: Path, network: NetworkOptions, dataset: Any, marks: Pat
 
 
 def write_random_masks(source: Path, target: Path) -> None:
-    """A copy of a bed whose training images have each other's masks, in the value of their own class."""
+    """A copy of a bed whose training images have each other's masks, moved at random, in the value of their own class.
+
+    Moved around the edges: masks of objects in the middle would still say that corners do not matter.
+    """
     if target.exists():
         return
     names = (source / "splits" / "train.txt").read_text().split()
@@ -190,8 +205,10 @@ def write_random_masks(source: Path, target: Path) -> None:
         if path.name != "masks":
             (target / path.name).symlink_to(path.resolve())
     (target / "masks").mkdir()
-    for name, other in zip(names, np.random.default_rng(0).permutation(names), strict=True):
+    random = np.random.default_rng(0)
+    for name, other in zip(names, random.permutation(names), strict=True):
         own, given = (np.asarray(Image.open(source / "masks" / f"{one}.png")) for one in (name, other))
+        given = np.roll(given, random.integers(0, given.shape), (0, 1))
         value = own[(own > 0) & (own < 255)].max()
         Image.fromarray(np.where((given > 0) & (given < 255), value, given)).save(target / "masks" / f"{name}.png")
     for path in (source / "masks").iterdir():
