@@ -249,6 +249,6 @@ def test_random_masks_are_others_in_the_images_own_class(tmp_path: Path, monkeyp
     true, random = masks("true", "train"), masks("random", "train")
     assert [mask.max() for mask in random] == [mask.max() for mask in true] == [1, 2] * 3
     assert {(mask > 0).sum() for mask in random} == {(mask > 0).sum() for mask in true} == {9 * 12}
-    assert len({tuple(np.argwhere(mask > 0)[0]) for mask in random}) == 6
+    assert len({tuple(np.argwhere(mask > 0)[0]) for mask in random}) >= 4
     assert any((one != other).any() for one, other in zip(true, random, strict=True))
     assert all((one == other).all() for one, other in zip(masks("true", "test"), masks("random", "test"), strict=True))

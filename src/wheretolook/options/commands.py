@@ -249,6 +249,7 @@ class Check:
     pictures: int = 24
     data: DataOptions = field(default_factory=DataOptions)
 
+
 @dataclass(frozen=True)
 class Propagate:
     """From a few annotated images to all: write where the objects of the others probably are.
