@@ -239,3 +239,15 @@ def test_one_name_in_two_folders_is_told_by_the_files_place_or_refused(coco: Pat
         opened(coco, "val")
     write(coco / "annotations/instances_val2017.json", [image(1, "val2017/009.jpg")], [polygon(1, 1, 1)])
     assert opened(coco, "val").names == ("val2017/009",)
+
+
+def test_an_image_with_a_crowd_alone_shows_its_class(tmp_path: Path):
+    write_image(tmp_path / "images/a.jpg")
+    drawn = annotation(1, 1, 3, iscrowd=1, segmentation=crowd(np.s_[0:4], np.s_[10:14]), bbox=[10, 0, 4, 4])
+    write(tmp_path / "annotations/instances_all.json", [image(1, "a.jpg")], [drawn])
+    sample = opened(tmp_path, "all")[0]
+    assert sample.labels.tolist() == [False, True] and (sample.targets == 255).all()
+    assert (sample.mask[0:4, 10:14] == 255).all() and (sample.mask == 255).sum() == 16
+    write(tmp_path / "annotations/instances_all.json", [image(1, "a.jpg"), image(2, "./a.jpg")], [drawn])
+    with pytest.raises(DataError, match="image 2 is 'images/a', as another one is"):
+        opened(tmp_path, "all")

@@ -161,6 +161,48 @@ def test_labelme_shapes(tmp_path: Path):
     assert data[3].segmented and not data[3].mask.any()
 
 
+def test_points_say_that_a_class_is_there_and_not_where(tmp_path: Path):
+    """Taken for absent it would teach a wrong label, and a mask without it a wrong background."""
+    write_image(tmp_path / "a.jpg")
+    labelme(tmp_path / "a.json", shape("cat", "polygon", (2, 3), (8, 3), (8, 9), (2, 9)), shape("dog", "point", (1, 1)))
+    write_lines(tmp_path / "splits/all.txt", "a")
+    sample = opened(tmp_path, "all", layout="labelme")[0]
+    assert sample.labels.tolist() == [True, True] and not sample.segmented
+    assert bright(sample.targets[0]) == [3, 2, 9, 8]
+    assert (sample.targets[1] == VOID).all()
+
+
+def test_two_files_of_one_image_are_refused(tmp_path: Path):
+    write_image(tmp_path / "a.jpg")
+    for name in "ab":
+        labelme(tmp_path / f"{name}.json", shape("cat", "polygon", (2, 3), (8, 3), (8, 9)), imagePath="a.jpg")
+    with pytest.raises(DataError, match=r"b\.json is of the image 'a', as another file is"):
+        opened(tmp_path, "train", layout="labelme")
+
+
+def test_lists_name_images_by_the_end_of_their_path(tmp_path: Path):
+    roboflow_yolo(tmp_path)
+    write_lines(tmp_path / "splits/some.txt", "b.jpg", "train/images/c.jpg", "valid/images/a")
+    assert opened(tmp_path, "some").names == ("train/images/b", "train/images/c", "valid/images/a")
+    write_lines(tmp_path / "mine.txt", "c")
+    data = opened(tmp_path, "train", training=True, held_out=[str(tmp_path / "mine.txt")])
+    assert data.names == ("train/images/a", "train/images/b")  # what tests is not trained on, however it is written
+    write_lines(tmp_path / "splits/some.txt", "z")
+    with pytest.raises(DataError, match=r"some\.txt: 'z' is no image of the annotation"):
+        opened(tmp_path, "some")
+    write_lines(tmp_path / "splits/some.txt", "a")
+    with pytest.raises(DataError, match=r"'a' may be (train|valid)/images/a or"):
+        opened(tmp_path, "some")
+
+
+def test_keypoints_are_refused(tmp_path: Path):
+    roboflow_yolo(tmp_path)
+    text = (tmp_path / "data.yaml").read_text()
+    (tmp_path / "data.yaml").write_text(text + "kpt_shape: [17, 3]\n")
+    with pytest.raises(DataError, match="is of keypoints"):
+        opened(tmp_path, "train")
+
+
 def test_labelme_in_a_folder_for_each_split(tmp_path: Path):
     for split in ("first", "second"):
         write_image(tmp_path / split / "1.jpg")

@@ -100,6 +100,7 @@ def _entries(path: Path, record: Any, images: ImagesBelow, indices: dict[int, in
             raise DataError(f"{path}: two images have the id {number}; export it anew")
         listed[number] = image
     shapes: dict[int, list[Shape]] = defaultdict(list)
+    crowds: dict[int, set[int]] = defaultdict(set)
     for annotation in items(record, "annotations", str(path)):
         where = f"{path}: annotation {annotation.get('id')}"
         number, category = whole(annotation, "image_id", where), whole(annotation, "category_id", where)
@@ -108,12 +109,17 @@ def _entries(path: Path, record: Any, images: ImagesBelow, indices: dict[int, in
         if category not in indices:
             raise DataError(f"{where} is of category {category}, which is not listed; export it anew")
         shapes[number].append(_shape(annotation, indices[category], where))
+        if annotation.get("iscrowd"):
+            crowds[number].add(indices[category])  # it is there, if not to be counted
     found = {}
     for number, image in listed.items():
         where = f"{path}: image {number}"
         name = images.find(text(image, "file_name", where), path.parent, where)
         size = (whole(image, "height", where), whole(image, "width", where))
-        found[name] = entry(name, images.paths[name], shapes[number], where, size)
+        if name in found:
+            raise DataError(f"{where} is '{name}', as another one is; export it anew")
+        known = entry(name, images.paths[name], shapes[number], where, size)
+        found[name] = known._replace(class_indices=known.class_indices | crowds[number])
     return found
 
 

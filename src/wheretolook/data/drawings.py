@@ -40,6 +40,12 @@ class Shape:
     file: Path | None = None
     patch: tuple[Pixels, int, int] | None = None
 
+    @property
+    def exact(self) -> bool:
+        """Whether it is drawn to the pixel: not as a box, nor as a point, which only says that the class is there."""
+        drawn = (self.rle, self.file, self.patch)
+        return self.box is None and (bool(self.polygons) or any(way is not None for way in drawn))
+
 
 class Planes(NamedTuple):
     """A drawing at the image's full size."""
@@ -64,8 +70,8 @@ class Drawing:
 
     @property
     def exact(self) -> bool:
-        """Whether every object is drawn to the pixel, and not as a box."""
-        return all(shape.box is None for shape in self.shapes)
+        """Whether every object is drawn to the pixel."""
+        return all(shape.exact for shape in self.shapes)
 
     def planes(self, image: Path) -> Planes:
         """What is where in an image.

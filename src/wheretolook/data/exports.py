@@ -4,7 +4,7 @@ Exports name images by paths of the machine that made them. Here they are looked
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import numpy as np
 from wheretolook.data.boxes import Box
 from wheretolook.data.drawings import Drawing, Shape
 from wheretolook.data.images import image_size
-from wheretolook.data.layout import Folder, open_split
+from wheretolook.data.layout import Folder, measured_splits, open_split
 from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, normal
-from wheretolook.data.splits import Splits
+from wheretolook.data.splits import Splits, read_split
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError, nearest, reason
 from wheretolook.options.data import DataOptions
@@ -113,11 +113,38 @@ def open_export(
     if validation := [given[name] for name in VALIDATION if name in given]:
         given["val"] = validation[0]
     folder = images.root / LISTS
+    lists = {**{name: Path(name) for name in (split, *measured_splits(config))}, **files_by_name(folder, (".txt",))}
+    given |= {name: listed(path, entries) for name, path in lists.items() if path.is_file()}
     if not any(entry.drawing and entry.drawing.shapes for entry in entries.values()):
         # where only boxes are drawn, images without any are not segmented either
         entries = {name: entry._replace(drawing=None) for name, entry in entries.items()}
-    found = Splits(folder, files_by_name(folder, (".txt",)), entries, True, config.held_out, given)
+    found = Splits(folder, {}, entries, True, config.held_out, given)
     return open_split(Folder(found, class_names, entries.__getitem__, several=several), config, split, training)
+
+
+def listed(path: Path, names: Collection[str]) -> tuple[str, ...]:
+    """The images that a list names, each by as much of its path as tells it from the others.
+
+    Args:
+        path: a text file of names.
+        names: the images that there are.
+
+    Raises:
+        DataError: a line names no image, or several.
+    """
+    ends: dict[str, list[str]] = {}
+    for name in names:
+        parts = name.split("/")
+        for start in range(len(parts)):
+            ends.setdefault("/".join(parts[start:]), []).append(name)
+    found = []
+    for written in read_split(str(path), {}, ends):
+        fitting = [written] if written in names else ends.get(written, [])
+        if len(fitting) != 1:
+            what = f"may be {' or '.join(fitting[:3])}" if fitting else "is no image of the annotation"
+            raise DataError(f"{path}: '{written}' {what}; expected paths in the data's folder")
+        found += fitting
+    return tuple(found)
 
 
 def entry(name: str, image: Path, shapes: Sequence[Shape], where: str, size: tuple[int, int] | None = None) -> Entry:

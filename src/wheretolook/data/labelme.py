@@ -51,6 +51,8 @@ def open_labelme(config: DataOptions, split: str, training: bool = False) -> Sto
     splits: dict[str, list[str]] = {}
     for path, record in records.items():
         found = _entry(path, record, images, class_names)
+        if found.name in entries:
+            raise DataError(f"{path} is of the image '{found.name}', as another file is; leave one of them")
         entries[found.name] = found
         if path.parent != root:
             splits.setdefault(path.parent.name, []).append(found.name)
@@ -80,13 +82,11 @@ def _entry(path: Path, record: dict[str, Any], images: ImagesBelow, class_names:
                 f"{where}: unknown class '{label}'{nearest(label, class_names)}; known: {', '.join(class_names)}"
             )
         index = None if label in IGNORED else class_names.index(label)
-        shape = _shape(index, drawn, where)
-        if shape is not None:
-            shapes.append(shape)
+        shapes.append(_shape(index, drawn, where))
     return entry(name, images.paths[name], shapes, str(path), size)
 
 
-def _shape(index: int | None, drawn: dict[str, Any], where: str) -> Shape | None:
+def _shape(index: int | None, drawn: dict[str, Any], where: str) -> Shape:
     kind, points = drawn.get("shape_type", "polygon"), drawn.get("points")
     if not isinstance(points, list):
         raise DataError(f"{where}: expected a list of points, got {str(points)[:60]}")
@@ -107,10 +107,9 @@ def _shape(index: int | None, drawn: dict[str, Any], where: str) -> Shape | None
         return Shape(index, polygons=(centre + around,))
     if kind == "mask":
         return Shape(index, patch=(_patch(drawn.get("mask"), where), round(min(flat[::2])), round(min(flat[1::2]))))
-    say_once(
-        f"{where} and perhaps others are of the kind {str(kind)[:20]}, which marks no area; they are left out", "kind"
-    )
-    return None
+    what = "which marks no area; they only say that their class is there"
+    say_once(f"{where} and perhaps others are of the kind {str(kind)[:20]}, {what}", "kind")
+    return Shape(index)
 
 
 def _patch(written: object, where: str) -> np.ndarray:

@@ -62,6 +62,8 @@ def _read_sheet(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is no YAML, or a broken one: export it anew") from error
     if not isinstance(record, dict):
         raise DataError(f"{path}: expected names, train and val, got {str(record)[:60]}")
+    if "kpt_shape" in record:
+        raise DataError(f"{path} is of keypoints, which enclose nothing; expected boxes or segments")
     return record
 
 
