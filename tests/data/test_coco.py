@@ -139,6 +139,22 @@ def test_one_file_for_all_is_cut_by_names(tmp_path: Path, tool: str):
     assert data.train_set[0].targets.sum() == 35 and data.train_set.has_masks
 
 
+def test_categories_need_no_number_0_and_nothing_above_them(coco: Path):
+    bare = [{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}]
+    write(coco / "annotations/instances_train2017.json", [image(7, "000.jpg")], [polygon(1, 7, 2)], bare)
+    write(coco / "annotations/instances_val2017.json", [image(1, "009.jpg")], [polygon(1, 1, 1)], bare)
+    assert opened(coco, "val").class_names == ("dog", "cat")
+
+
+def test_a_background_of_no_object_is_no_class(coco: Path):
+    for split in ("train", "val"):
+        path = coco / f"annotations/instances_{split}2017.json"
+        record = json.loads(path.read_text())
+        record["categories"].insert(0, {"id": 0, "name": "_background_", "supercategory": "none"})
+        path.write_text(json.dumps(record))
+    assert opened(coco, "val").class_names == ("cat", "dog")
+
+
 def test_images_without_objects_are_no_masks_where_only_boxes_are_drawn(tmp_path: Path):
     for number in range(2):
         write_image(tmp_path / f"train/{number}.jpg")

@@ -106,3 +106,18 @@ def test_the_images_for_pictures_are_few_and_of_the_whole_split(tmp_path):
     write_lines(tmp_path / "splits/train.txt", *(f"{index:02}" for index in range(60)))
     shown = [int(sample.name) for sample in surveyed(tmp_path, pictures=3).shown]
     assert len(shown) == 3 and shown[0] < 20 <= shown[1] < 40 <= shown[2] + 10 and shown == sorted(shown)
+
+
+def test_labels_that_the_annotation_does_not_show_and_rare_classes_are_pointed_out(tmp_path):
+    for index in range(24):
+        write_image(tmp_path / f"images/{index:02}.png", seed=index)
+    rows = (f"{index:02},{'dog' if index == 3 else 'cat'}" for index in range(24))
+    write_lines(tmp_path / "labels.csv", "image,classes", *rows, "05,cat")
+    write_lines(tmp_path / "boxes.csv", "image,class,left,top,right,bottom", "05,cat,2,2,9,9", "03,cat,2,2,9,9")
+    write_lines(tmp_path / "splits/train.txt", *(f"{index:02}" for index in range(24)))
+    assert surveyed(tmp_path).problems == (
+        "train: 1 image of dog for 24 of cat: it may never be learned",
+        "train: in 1 image a class is labelled that the annotation beside it does not show. First: 03",
+    )
+    write_lines(tmp_path / "splits/train.txt", *(f"{index:02}" for index in range(20)))
+    assert len(surveyed(tmp_path).problems) == 1  # 20 of the one for 1 of the other

@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from wheretolook.data.classes import NO_CLASSES
 from wheretolook.data.drawings import Shape, coco_masks
 from wheretolook.data.exports import (
     ImagesBelow,
@@ -87,8 +88,9 @@ def _categories(records: dict[Path, Any], root: Path) -> dict[int, str]:
             supers.add(category.get("supercategory"))
         used |= {annotation.get("category_id") for annotation in items(record, "annotations", str(path))}
     # Roboflow writes the project itself as category 0, above all others and of no object
-    if len(found) > 1 and found.get(0) in supers and 0 not in used:
+    if len(found) > 1 and 0 in found and found[0] in supers and 0 not in used:
         del found[0]
+    found = {number: name for number, name in found.items() if number in used or name.lower() not in NO_CLASSES}
     return dict(sorted(found.items()))
 
 

@@ -14,6 +14,7 @@ from wheretolook.records import VOID, Sample, side_lengths
 NEARLY_ALL = 0.95  # of an image: an object that large is likely the background, or the mask inverted
 SPECK = 12  # pixels: an object that small has likely been drawn by mistake, or lost by resizing
 FEW = 5  # images
+RARE = 20  # images of the commonest class for one of the rarest
 SIDE = 360  # pixels of the longer side of an image that is kept for a picture
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 
@@ -90,6 +91,7 @@ class _Found:
         self.twins: list[tuple[str, str]] = []
         self.large: list[str] = []
         self.small: list[str] = []
+        self.unshown: list[str] = []
         self.annotated: list[Sample] = []  # every so many, and fewer of them the more there are
         self.every = 1
 
@@ -140,6 +142,8 @@ def _look_at_objects(sample: Sample, found: _Found) -> None:
     area = sample.image[0].numel()
     if sample.segmented and any(count > NEARLY_ALL * area for count in counts):
         found.large.append(sample.name)
+    if not all(counts):
+        found.unshown.append(sample.name)
     if any(0 < count < SPECK for count in counts):
         found.small.append(sample.name)
 
@@ -157,9 +161,14 @@ def _oddities(found: _Found, classes: Mapping[str, int]) -> Iterable[str]:
     """What is no error, and yet hardly meant."""
     if missing := [name for name, count in classes.items() if not count]:
         yield f"no image shows {', '.join(missing)}"
+    shown = {name: count for name, count in classes.items() if count}
+    if shown and max(shown.values()) > RARE * min(shown.values()):
+        often, rarely = max(shown, key=shown.__getitem__), min(shown, key=shown.__getitem__)
+        yield f"{_images(shown[rarely])} of {rarely} for {shown[often]} of {often}: it may never be learned"
     for what, images in (
         (f"an object covers more than {NEARLY_ALL:.0%} of the image: is its mask inverted?", found.large),
         (f"an object has fewer than {SPECK} pixels: was it drawn by mistake?", found.small),
+        ("a class is labelled that the annotation beside it does not show.", found.unshown),
     ):
         if images:
             yield f"in {_images(len(images))} {what} First: {images[0]}"
