@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 
 from wheretolook.data import describe_classes
 from wheretolook.data.drawings import _runs
+from wheretolook.data.exports import read_json
 from wheretolook.data.loading import ImageData
 from wheretolook.errors import DataError
 from wheretolook.options.data import DataOptions
@@ -137,6 +138,15 @@ def test_one_file_for_all_is_cut_by_names(tmp_path: Path, tool: str):
     train, val = set(data.train_set.names), set(data.val_set.names)
     assert len(train) + len(val) == 30 and not train & val and len(val) >= 2
     assert data.train_set[0].targets.sum() == 35 and data.train_set.has_masks
+
+
+def test_a_file_is_read_once_and_again_when_it_has_changed(coco: Path, monkeypatch: pytest.MonkeyPatch):
+    read: list[str] = []
+    monkeypatch.setattr("wheretolook.data.coco.read_json", lambda path: read.append(path.name) or read_json(path))
+    assert len(opened(coco, "train")) == 3 and len(opened(coco, "val")) == 1 and len(read) == 2
+    images = [image(1, "009.jpg"), image(2, "002.jpg")]
+    write(coco / "annotations/instances_val2017.json", images, [polygon(1, 1, 1), polygon(2, 2, 3)])
+    assert opened(coco, "val").names == ("val2017/009", "train2017/002") and len(read) == 4
 
 
 def test_categories_need_no_number_0_and_nothing_above_them(coco: Path):

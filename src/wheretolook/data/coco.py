@@ -1,8 +1,9 @@
 """COCO's json, in the layouts of COCO itself and of the exports of CVAT, Roboflow and Label Studio."""
 
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wheretolook.data.classes import NO_CLASSES
 from wheretolook.data.drawings import Shape, coco_masks
@@ -43,18 +44,40 @@ def open_coco(config: DataOptions, split: str, training: bool = False) -> Stored
         DataError: a file that is broken or contradicts itself, or an image that is not there.
     """
     root = Path(str(config.root))
+    stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in _files(root))
+    images, splits, class_names, entries = _read(root, stamps)
+    return open_export(config, split, training, images, splits, class_names, entries)
+
+
+class _Export(NamedTuple):
+    """What all files of a root say."""
+
+    images: ImagesBelow
+    splits: dict[str, list[str]]
+    class_names: tuple[str, ...]
+    entries: dict[str, Entry]
+
+
+@lru_cache(maxsize=2)
+def _read(root: Path, stamps: tuple[tuple[Path, int, int], ...]) -> _Export:
+    """Read all files, once for all splits and stages of a run: COCO's own take a minute.
+
+    Args:
+        root: the folder.
+        stamps: the files, with what tells that one has changed.
+    """
     images = ImagesBelow(root)
-    files = _files(root)
-    records = {path: read_json(path) for path in files}
-    class_names = _categories(records, root)
-    names = list(class_names.values())
+    records = {path: read_json(path) for path, *_ in stamps}
+    categories = _categories(records, root)
+    names = list(categories.values())
+    indices = {number: names.index(name) for number, name in categories.items()}
     entries: dict[str, Entry] = {}
     splits: dict[str, list[str]] = {}
     for path, record in records.items():
-        found = _entries(path, record, images, {number: names.index(name) for number, name in class_names.items()})
+        found = _entries(path, record, images, indices)
         entries |= found
-        splits |= {name: list(found) for name in _names_of_split(path, len(files))}
-    return open_export(config, split, training, images, splits, tuple(names), entries)
+        splits |= {name: list(found) for name in _names_of_split(path, len(records))}
+    return _Export(images, splits, tuple(names), entries)
 
 
 def _files(root: Path) -> list[Path]:
@@ -70,7 +93,7 @@ def _names_of_split(path: Path, files: int) -> list[str]:
     name = path.parent.name if path.name == ROBOFLOW else path.stem.removeprefix(OBJECTS)
     if files == 1 and name not in ("train", "val"):
         return [] if name in ("default", "result", "coco", "annotations") else [name]
-    return list(dict.fromkeys((name, name.rstrip("0123456789_"))))
+    return list(dict.fromkeys((name, name.rstrip("0123456789_") or name)))
 
 
 def _categories(records: dict[Path, Any], root: Path) -> dict[int, str]:
