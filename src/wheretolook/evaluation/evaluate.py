@@ -9,10 +9,9 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
-from wheretolook.attention.maps import upsampled
-from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import naming
 from wheretolook.evaluation.erasing import erasing_curves
+from wheretolook.evaluation.maps import shown_maps
 from wheretolook.metrics.attention import AttentionMetric, PairMeans, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.figures import FIGURES, Gathered
@@ -72,8 +71,8 @@ class Evaluator(nn.Module):
                 metric.distributed_available_fn = _alone  # type: ignore[assignment]
 
     @torch.no_grad()
-    def update(self, output: GuidedOutput, batch: Batch) -> None:
-        """Take in what the network gave for a batch."""
+    def update(self, output: GuidedOutput, batch: Batch, mirrored: GuidedOutput | None = None) -> None:
+        """Take in what the network gave for a batch, and for its mirrored images where their maps count as well."""
         self.counts.update(batch.segmented)
         self.classification.update(output.class_scores, batch.labels, batch.groups, exclusive=batch.exclusive)
         if output.mask_scores is not None and batch.segmented.any():
@@ -82,20 +81,24 @@ class Evaluator(nn.Module):
         annotated = (batch.targets == 1).any(dim=2).any(dim=1)
         pairs, targets = batch.pairs[annotated], batch.targets[annotated]
         target, valid = targets == 1, targets != VOID
-        maps = upsampled(
-            pair_maps(output, pairs, method=self.method).float(), side_lengths(batch.masks), cells=output.cells
-        )
+        maps = shown_maps(output, pairs, side_lengths(batch.masks), self.method, mirrored).float()
         for metric in (self.attention, self.means):
             metric.update(maps, target, valid)
         self.ceiling.update(grid_ceiling(target, side_lengths(output.features), output.cells), target, valid)
 
     @torch.no_grad()
-    def update_erased(self, network: GuidedNetwork, images: Tensor, output: GuidedOutput, batch: Batch) -> None:
+    def update_erased(
+        self,
+        network: GuidedNetwork,
+        images: Tensor,
+        output: GuidedOutput,
+        batch: Batch,
+        mirrored: GuidedOutput | None = None,
+    ) -> None:
         """Take in what the network says of a batch's images while they are erased, for every class that they show."""
         if not len(batch.pairs):
             return
-        maps = pair_maps(output, batch.pairs, method=self.method).float()
-        maps = upsampled(maps, side_lengths(batch.masks), cells=output.cells)
+        maps = shown_maps(output, batch.pairs, side_lengths(batch.masks), self.method, mirrored).float()
         areas = erasing_curves(network, images, batch.pairs, maps, exclusive=batch.exclusive).areas()
         for metric, area in zip((self.deletion, self.insertion), areas, strict=True):
             metric.update(area)
@@ -127,13 +130,16 @@ def _alone() -> bool:
     return False
 
 
-def evaluate(network: GuidedNetwork, batches: Iterable[Batch], *, deletion: bool = False) -> Figures:
+def evaluate(
+    network: GuidedNetwork, batches: Iterable[Batch], *, deletion: bool = False, flip: bool = False
+) -> Figures:
     """Measure a network on batches of images.
 
     Args:
         network: any guided network; left as it was.
         batches: all images of a split, each once; the sizes may differ between batches.
         deletion: measure deletion and insertion too, which takes 22 forwards for each class of each image.
+        flip: maps are means of the image's and of the mirrored image's, mirrored back; scores are the image's alone.
 
     Returns:
         Every one of `metrics.figures.FIGURES` by its key, NaN where there was nothing to measure (segmentation, of a
@@ -148,7 +154,8 @@ def evaluate(network: GuidedNetwork, batches: Iterable[Batch], *, deletion: bool
             with naming(batch.names):
                 images = network.preprocessing(batch.images)
                 output = network(images)
-                evaluator.update(output, batch)
+                mirrored = network(images.flip(3), segment=False) if flip else None
+                evaluator.update(output, batch, mirrored)
                 if deletion:
-                    evaluator.update_erased(network, images, output, batch)
+                    evaluator.update_erased(network, images, output, batch, mirrored)
     return evaluator.compute()

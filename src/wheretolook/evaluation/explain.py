@@ -5,33 +5,36 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from wheretolook.attention.maps import upsampled
-from wheretolook.attention.methods import pair_maps
 from wheretolook.errors import naming
+from wheretolook.evaluation.maps import shown_maps
 from wheretolook.metrics.attention import energy_inside
 from wheretolook.networks.modes import evaluation_mode
 from wheretolook.records import VOID, Batch, Explanation, GuidedNetwork, side_lengths
 
 
-def explain(network: GuidedNetwork, batches: Iterable[Batch], *, only_annotated: bool = True) -> Iterator[Explanation]:
+def explain(
+    network: GuidedNetwork, batches: Iterable[Batch], *, only_annotated: bool = True, flip: bool = False
+) -> Iterator[Explanation]:
     """One explanation for each class present in each image, in the order of the batches.
 
     Args:
         network: any guided network; left as it was.
         batches: images with what is known of them.
         only_annotated: leave out classes that no mask or box shows; otherwise their `energy_inside` is NaN.
+        flip: maps are means of the image's and of the mirrored image's, mirrored back.
     """
     device = next(network.parameters()).device
     for batch in batches:
         with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
-            output = network(network.preprocessing(batch.images.to(device)))
+            images = network.preprocessing(batch.images.to(device))
+            output = network(images)
+            mirrored = network(images.flip(3), segment=False) if flip else None
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
         annotated = (batch.targets == 1).any(dim=2).any(dim=1)
         shown = annotated if only_annotated else torch.ones_like(annotated)
         pairs, targets = batch.pairs[shown], batch.targets[shown]
         target, valid = targets == 1, targets != VOID
-        maps = pair_maps(output, pairs.to(device), method=network.attention)
-        maps = upsampled(maps, side_lengths(batch.masks), cells=output.cells).cpu()
+        maps = shown_maps(output, pairs.to(device), side_lengths(batch.masks), network.attention, mirrored).cpu()
         energies = energy_inside(maps, target, valid).where(annotated[shown], math.nan).tolist()
         for pair, (image, class_index) in enumerate(pairs.tolist()):
             yield Explanation(

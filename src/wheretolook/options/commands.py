@@ -122,6 +122,8 @@ class Evaluate:
             matters, and take 22 forwards for each class of each image.
         sanity: add a row for each network with its weights shuffled. Attention with the same figures there owes them
             to the images and the network's build; better figures do not say that a map is right.
+        flip: average each map with that of the mirrored image, mirrored back. Steadier than what training looks at,
+            and blind to what is seen on one side only.
     """
 
     weights: list[str]
@@ -132,6 +134,7 @@ class Evaluate:
     network: NetworkOptions = field(default_factory=NetworkOptions)
     deletion: bool = False
     sanity: bool = False
+    flip: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ class Visualize:
         accelerator: cpu, cuda, mps or auto.
         data: the images.
         network: which network the weights are of, where they do not say.
+        flip: average each map with that of the mirrored image, mirrored back.
     """
 
     before: str
@@ -159,6 +163,7 @@ class Visualize:
     accelerator: str = "auto"
     data: DataOptions = field(default_factory=_validation_data)
     network: NetworkOptions = field(default_factory=NetworkOptions)
+    flip: bool = False
 
 
 @dataclass(frozen=True)
