@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from wheretolook.records import VOID, Sample
-from wheretolook.report.paint import Picture, paled, picture
+from wheretolook.report.paint import Picture, grey, paled, picture
 from wheretolook.report.style import (
     BODY,
     INK,
@@ -28,9 +28,9 @@ GAP, MARGIN = 0.1, 0.3
 TOP = 0.75
 NAMES_A_LINE = 6
 CLASSES_NAMED = 24
-OPACITY = 0.5
-CONTRAST = 0.8  # of the image under the annotation
-MOST = 0.6  # of an image: a plane that is 1 on more of it says where not to look
+OPACITY = 0.6
+CONTRAST = 0.6  # of the grey image under the annotation
+MOST = 0.6  # of an image: a plane that is 1 on more of it, and of no object, says where not to look
 LETTERS = 30
 
 
@@ -77,15 +77,17 @@ def annotation_sheet(
 
 
 def annotated_picture(sample: Sample) -> Picture:
-    """The image with its planes drawn in.
+    """The image with its planes drawn in: grey, so that a lemon is seen to be annotated, unless nothing is drawn.
 
     Args:
         sample: the image; an object is tinted in its class's colour, and black is where not to look.
     """
-    result = paled(picture(sample.image), CONTRAST)
+    if not (sample.targets == 1).any():
+        return picture(sample.image)
+    result = paled(grey(sample.image), CONTRAST)
     for index, plane in zip(sample.labels.nonzero().flatten().tolist(), sample.targets.numpy(), strict=True):
         inside, outside = plane == 1, plane == 0
-        if inside.mean() > MOST and not sample.segmented:
+        if inside.mean() > MOST and not (sample.mask == 1 + index).any():
             result[outside] = 0.0
         else:
             colour = np.array(to_rgb(class_colour(index)))
