@@ -6,7 +6,12 @@ from wheretolook.cli.main import main, make_parser, read_recipe, spelled
 from wheretolook.options.network import NetworkOptions
 
 SPELLED = NetworkOptions(
-    "timm:convnext_atto", {"depths": [1, 1, 1, 1], "drop_rate": 0.5}, "stages", "classifier", True, (64, 96)
+    name="timm:convnext_atto",
+    arguments={"depths": [1, 1, 1, 1], "drop_rate": 0.5},
+    layer="stages",
+    scores="classifier",
+    segments=True,
+    input_size=(64, 96),
 )
 
 
