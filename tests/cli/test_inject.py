@@ -86,3 +86,12 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(tmp_path: Path, caps
     (out / "mine.txt").write_text("kept")
     assert main(["inject", str(source), str(out)]) == 2
     assert "something in it" in capsys.readouterr().err and (out / "mine.txt").read_text() == "kept"
+
+
+def test_a_first_class_that_a_list_cannot_hold_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for split in ("train", "val"):
+        for name in ("background", "dog"):
+            write_image(tmp_path / "data" / split / name / "a.png", 35, 42)
+    assert main(["inject", str(tmp_path / "data"), str(tmp_path / "copy")]) == 2
+    assert "got 'background', which is read as background; rename it" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()

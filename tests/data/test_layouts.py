@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wheretolook.data import describe_classes, open_dataset
+from wheretolook.data import describe_classes, layout_of, open_dataset
 from wheretolook.data.layout import Folder, Layout, open_split
 from wheretolook.data.layouts import LAYOUTS
 from wheretolook.data.loading import ImageData
@@ -60,3 +60,23 @@ def test_a_root_is_recognised_by_its_folder_and_by_nothing_else(shelf):
     (shelf / "shelf").rename(shelf / "other")
     with pytest.raises(DataError, match=r"images \(layout folder\) or .* or shelf \(layout catalogue\), got"):
         open_dataset(DataOptions(root=str(shelf)), "train")
+
+
+@pytest.mark.parametrize("own", ["labels.csv", "boxes.csv", "masks/a.png"])
+def test_a_plain_folder_with_an_export_in_it_is_a_plain_folder(tmp_path, own):
+    """Its own tables and masks tell it, before the files of annotation tools that lie beside them."""
+    write_image(tmp_path / "images" / "a.png")
+    for path in ("annotations/instances.json", "labels/a.txt"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text("{}")
+    assert layout_of(DataOptions(root=str(tmp_path))) == "coco"
+    (tmp_path / own).parent.mkdir(exist_ok=True)
+    (tmp_path / own).write_text("image,classes\na,cat\n")
+    assert layout_of(DataOptions(root=str(tmp_path))) == "folder"
+
+
+def test_a_folder_of_images_alone_says_what_it_lacks(tmp_path):
+    write_image(tmp_path / "images" / "a.png")
+    assert layout_of(DataOptions(root=str(tmp_path))) == "folder"
+    with pytest.raises(DataError, match="names no class"):
+        open_dataset(DataOptions(root=str(tmp_path)), "train")

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from wheretolook.cli.console import console
 from wheretolook.data import ImageDataset, open_dataset
+from wheretolook.data.classes import is_no_class
 from wheretolook.data.shortcuts import drawn_class, injected
 from wheretolook.errors import ConfigError, DataError
 from wheretolook.files import require_writable, user_path, writing_folder
@@ -46,6 +47,11 @@ def inject(options: Inject) -> Path:
     class_names = datasets[options.split].class_names
     if len(class_names) < 2:
         raise DataError(f"{options.data}: expected at least 2 classes to tie marks to, got {len(class_names)}")
+    if is_no_class(class_names[0]):
+        raise DataError(
+            f"{options.data}: expected a first class that a list can hold, got '{class_names[0]}', which is read as "
+            "background; rename it"
+        )
     if options.shortcut == "background" and not all(dataset.has_masks for dataset in datasets.values()):
         raise DataError(
             f"{options.data}: expected masks, to tell backgrounds from objects, got none; choose another mark"

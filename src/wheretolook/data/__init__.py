@@ -115,6 +115,8 @@ def _layout(config: DataOptions) -> str:
         raise DataError(f"there is no folder {root}; expected the root of a data set")
     tried = {name: layout for name, layout in LAYOUTS.items() if layout.marker and named in (None, layout)}
     found = next((name for name, layout in tried.items() if layout.tells(root)), None)
+    # nothing but its folder: it is opened all the same, and says what it lacks
+    found = found or next((name for name, layout in tried.items() if (root / str(layout.marker)).is_dir()), None)
     if found is None:
         expected = " or ".join(f"{layout.marker} (layout {name})" for name, layout in tried.items())
         raise DataError(f"expected a folder with {expected}, got {root}, which has none of them")

@@ -56,7 +56,7 @@ def hint_of_lists(root: Path) -> str:
 def _named(path: Path) -> list[str]:
     """The classes in a list, without numbers and what comes before the first class."""
     names = _without_numbers(read_lines(path, "list of classes"))
-    while names and _is_no_class(names[0]):
+    while names and is_no_class(names[0]):
         del names[0]
     return names
 
@@ -72,7 +72,13 @@ def _without_numbers(lines: list[str]) -> list[str]:
     return [match[2] for match in matches]
 
 
-def _is_no_class(line: str) -> bool:
+def is_no_class(line: str) -> bool:
+    """Whether a first line of a list of classes means what is of no class: background, or what LabelMe ignores.
+
+    Example:
+        >>> is_no_class("0 background"), is_no_class("cat")
+        (True, False)
+    """
     return re.sub(r"^0[\s:,;.)]+", "", line).lower() in NO_CLASSES
 
 

@@ -95,4 +95,6 @@ def _require_no_loose_splits(root: Path) -> None:
             raise DataError(f"{root / name}.txt is not read there; move it into {root / SPLITS}")
 
 
-PLAIN_FOLDER = Layout(IMAGES, open_folder)
+# what only this layout has: exports of annotation tools have a folder of images, too
+OWN = ("labels.csv", "boxes.csv", *(f"{MASKS}/*{suffix}" for suffix in MASK_SUFFIXES))
+PLAIN_FOLDER = Layout(IMAGES, open_folder, OWN)

@@ -13,9 +13,9 @@ from wheretolook.data.yolo import YOLO
 LAYOUTS: dict[str, Layout] = {
     "voc": VOC,
     "waterbirds": WATERBIRDS,
+    "folder": PLAIN_FOLDER,
     "coco": COCO,
     "yolo": YOLO,
-    "folder": PLAIN_FOLDER,
     "class_folders": CLASS_FOLDERS,
     "labelme": LABELME,
     "scenes": MADE_SCENES,
