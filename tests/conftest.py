@@ -1,5 +1,6 @@
 """Shapes and types in signatures are checked while the tests run; what is slow to make is made once."""
 
+import logging
 import os
 import signal
 
@@ -9,6 +10,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is started deaf to it
 install_import_hook("wheretolook", "beartype.beartype")
 
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -22,6 +24,15 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What a test does to the level of our own messages ends with it."""
+    logger = logging.getLogger("wheretolook")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
