@@ -11,7 +11,7 @@ from torch import nn
 
 from wheretolook.cli.main import main
 from wheretolook.data import open_dataset
-from wheretolook.evaluation.propagate import Seen, cross_validated, fitted, overlap, probable_mask, propagated
+from wheretolook.evaluation.propagate import Seen, cross_validated, fitted, overlap, probable_mask, propagated, seen_in
 from wheretolook.networks.guide import guide
 from wheretolook.networks.hypercolumns import Hypercolumns
 from wheretolook.options.data import DataOptions, ScenesOptions
@@ -148,3 +148,33 @@ def test_what_cannot_be_propagated_is_said(tmp_path: Path, monkeypatch: pytest.M
     ):
         assert main(["propagate", *options, "--out=masks"]) == 2
         assert said in capsys.readouterr().err and not Path("masks").exists()
+
+
+def test_an_annotated_image_without_objects_is_background():
+    sample = open_dataset(DataOptions(scenes=ScenesOptions(48, 3, 4)), "train")[0]
+    mask = torch.zeros_like(sample.mask)
+    mask[:24] = VOID
+    nothing = torch.zeros_like(sample.labels)
+    bare = sample._replace(mask=mask, labels=nothing, targets=sample.targets[:0])
+    seen = seen_in(bare, lambda image: torch.rand(1, 2, 12, 12))
+    assert seen.columns.shape == (72, 2) and not seen.shares.any() and (seen.classes == -1).all()
+
+
+def test_columns_are_of_the_image_when_its_size_is_new():
+    """The network runs again on an image of nothing to find its cells; that is not what is seen."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3, 2), nn.Linear(4, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            extra = 1 if images.shape[-1] % 2 == 0 else 2
+            return self.head(
+                self.conv(nn.functional.pad(images, (extra // 2, extra - extra // 2) * 2)).mean(dim=(2, 3))
+            )
+
+    network = guide(Padded(), class_names=("one", "two"), input_size=(32, 32))
+    columns = Hypercolumns(network, torch.rand(1, 3, 32, 32))
+    images = torch.rand(1, 3, 32, 48)
+    torch.testing.assert_close(columns(images), columns(images))

@@ -20,7 +20,7 @@ from wheretolook.errors import ConfigError, DataError
 from wheretolook.files import require_writable, user_path, writing_folder
 from wheretolook.options.commands import Inject
 from wheretolook.options.data import DataOptions
-from wheretolook.records import Sample
+from wheretolook.records import VOID, Sample
 
 AVOID = "avoid"
 # what the recipe beside the copy weighs
@@ -41,6 +41,8 @@ def inject(options: Inject) -> Path:
     """Write the copy: a plain folder with the marks' places as zones to avoid, and groups by mark; returns its path."""
     if not 0 <= options.strength <= 1:
         raise ConfigError(f"expected a strength from 0 to 1, got {options.strength}")
+    if options.seed < 0:
+        raise ConfigError(f"expected a seed of at least 0, got {options.seed}")
     out = user_path(options.out)
     config = DataOptions(root=options.data, layout=options.layout, resize=options.resize)
     datasets = {split: open_dataset(config, split) for split in (options.split, *options.measured)}
@@ -62,7 +64,9 @@ def inject(options: Inject) -> Path:
             (folder / name).mkdir()
         rows = [row for split, dataset in datasets.items() for row in _copied(dataset, split, options, folder)]
         _write_tables(folder, class_names, rows)
-        recipe = {"data": {"root": str(out), "group_by": ["mark"]}, "test_split": options.measured[-1], **GUIDANCE}
+        tied, *measured = (Path(split).stem for split in (options.split, *options.measured))
+        splits = {"split": tied, "val_split": measured[0]}
+        recipe = {"data": {"root": str(out), **splits, "group_by": ["mark"]}, "test_split": measured[-1], **GUIDANCE}
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     counts = Counter((row.split, row.group) for row in rows)
     for split, group in sorted(counts):
@@ -95,7 +99,9 @@ def _copy(sample: Sample, mark: int, options: Inject, folder: Path, name: str, r
     pixels, where = injected(image, mask, options.shortcut, mark, len(sample.labels), random)
     Image.fromarray((pixels * 255).round().astype(np.uint8)).save(folder / "images" / f"{name}.png")
     Image.fromarray(where.astype(np.uint8) * 255).save(folder / AVOID / f"{name}.png")
-    if sample.segmented:  # what the mark hides is no longer there to see
+    seen, told = set(np.unique(mask).tolist()) - {0, VOID}, {1 + int(index) for index in sample.labels.nonzero()}
+    if sample.segmented and seen == told:  # a mask that lacks a class would take its label away
+        # what the mark hides is no longer there to see
         left = np.where(where, 0, mask)
         vanishing = set(np.unique(mask).tolist()) - set(np.unique(left).tolist()) - {0}
         shown = mask if vanishing else left  # a class is not hidden altogether

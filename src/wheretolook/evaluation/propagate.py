@@ -59,6 +59,8 @@ def seen_in(sample: Sample, columns: Columns) -> Seen:
     grid = side_lengths(found)
     told = (sample.targets != VOID).flatten(1).any(dim=1)
     planes, present = sample.targets[told], sample.labels.nonzero().flatten()[told]
+    if not len(planes):  # an image without any object: all of it is background, as far as its mask tells
+        planes, present = (sample.mask == VOID).to(torch.uint8)[None] * VOID, torch.tensor([-1])
     cover = F.adaptive_avg_pool2d((planes == 1).float(), grid)
     known = F.adaptive_avg_pool2d((planes != VOID).all(dim=0)[None].float(), grid)[0] > 0.5
     shares = cover.amax(dim=0)

@@ -77,10 +77,14 @@ class Hypercolumns:
 
     @torch.no_grad()
     def _run(self, images: Tensor, modules: dict[str, nn.Module], ended: Any) -> None:
+        told: set[str] = set()
+
         def teller(name: str) -> Any:
             def hook(module: nn.Module, _: Any, result: Any) -> None:
                 output = next(tensors_in(result), None)
-                if output is not None and output.shape[:1] == images.shape[:1]:
+                # the first time only: of a new size of image the network runs again, to find where its cells lie
+                if output is not None and output.shape[:1] == images.shape[:1] and name not in told:
+                    told.add(name)
                     ended(name, module, output)
 
             return hook
