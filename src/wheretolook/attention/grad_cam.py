@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wheretolook.attention.gradients import score_gradients
+from wheretolook.attention.gradients import score_gradients, whatever_the_mode
 from wheretolook.options.objective import ChannelWeights
 from wheretolook.records import GuidedOutput
 
@@ -48,9 +48,6 @@ def grad_cam(
 
 
 def _weights(output: GuidedOutput, indices: Tensor, second_order: bool) -> Tensor:
-    # the caller may be in inference mode: the classifier's graph is there all the same, and wants indices made outside
-    # and autocast would take the gradient in half precision
-    device = output.features.device.type
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+    with whatever_the_mode(output):
         weights = channel_weights(output.class_scores, output.features, indices.clone(), create_graph=second_order)
     return weights if second_order else weights.detach()

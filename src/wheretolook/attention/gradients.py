@@ -1,10 +1,28 @@
 """Gradients of class scores with respect to the features: what every method on features is made of."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from wheretolook.records import GuidedOutput
+
+
+@contextmanager
+def whatever_the_mode(output: GuidedOutput) -> Iterator[None]:
+    """Take gradients of a record's scores, whatever the mode of the caller.
+
+    The caller may be in inference mode: the classifier's graph is there all the same, and wants indices made outside;
+    and autocast would take the gradient in half precision.
+
+    Args:
+        output: what the network's forward gave.
+    """
+    device = output.features.device.type
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        yield
 
 
 def score_gradients(
@@ -43,15 +61,11 @@ def output_gradients(
 ) -> Float[Tensor, "batch k channels h w"]:
     """`score_gradients` of a record, whatever the mode of the caller, image by image.
 
-    The caller may be in inference mode: the classifier's graph is there all the same, and wants indices made outside;
-    and autocast would take the gradient in half precision.
-
     Args:
         output: what the network's forward gave.
         classes: class indices of each image.
         create_graph: keep the graph of the gradients themselves.
     """
-    device = output.features.device.type
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+    with whatever_the_mode(output):
         gradients = score_gradients(output.class_scores, output.features, classes.clone(), create_graph=create_graph)
         return gradients.transpose(0, 1)

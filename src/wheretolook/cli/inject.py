@@ -99,12 +99,11 @@ def _copy(sample: Sample, mark: int, options: Inject, folder: Path, name: str, r
     pixels, where = injected(image, mask, options.shortcut, mark, len(sample.labels), random)
     Image.fromarray((pixels * 255).round().astype(np.uint8)).save(folder / "images" / f"{name}.png")
     Image.fromarray(where.astype(np.uint8) * 255).save(folder / AVOID / f"{name}.png")
-    seen, told = set(np.unique(mask).tolist()) - {0, VOID}, {1 + int(index) for index in sample.labels.nonzero()}
-    if sample.segmented and seen == told:  # a mask that lacks a class would take its label away
+    values, told = set(np.unique(mask).tolist()) - {0}, {1 + int(index) for index in sample.labels.nonzero()}
+    if sample.segmented and values - {VOID} == told:  # a mask that lacks a class would take its label away
         # what the mark hides is no longer there to see
         left = np.where(where, 0, mask)
-        vanishing = set(np.unique(mask).tolist()) - set(np.unique(left).tolist()) - {0}
-        shown = mask if vanishing else left  # a class is not hidden altogether
+        shown = left if values <= set(np.unique(left).tolist()) else mask  # a class is not hidden altogether
         Image.fromarray(shown.astype(np.uint8)).save(folder / "masks" / f"{name}.png")
 
 

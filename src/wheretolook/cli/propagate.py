@@ -9,7 +9,7 @@ from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.propagate import propagated
 from wheretolook.files import user_path, write_json, writing_folder
-from wheretolook.networks.build import network_for, new_network
+from wheretolook.networks.build import given_network
 from wheretolook.networks.files import read_weights
 from wheretolook.networks.hypercolumns import Hypercolumns
 from wheretolook.options.commands import Propagate
@@ -23,12 +23,8 @@ def propagate(options: Propagate) -> None:
         raise ConfigError(f"expected a margin of at least 0, got {options.margin}")
     dataset = open_dataset(options.data, options.data.split, training=True)
     device = device_of(options.accelerator)
-    if options.weights is not None:
-        network = network_for(read_weights(user_path(options.weights)), dataset.class_names, options.network)
-    elif options.network.name is not None:
-        network = new_network(options.network, dataset.class_names, None, seed=0)
-    else:
-        raise ConfigError("expected --weights of a trained network, or --network that has them, got neither")
+    weights = None if options.weights is None else read_weights(user_path(options.weights))
+    network = given_network(options.network, dataset.class_names, weights)
     columns = Hypercolumns(network.to(device), dataset[0].image[None].to(device))
     with writing_folder(user_path(options.out)) as folder:
         score, masks = propagated(dataset, lambda image: columns(image.to(device)), options.margin)

@@ -9,7 +9,7 @@ from wheretolook.data import describe_classes
 from wheretolook.data.loading import ImageData
 from wheretolook.errors import ConfigError
 from wheretolook.files import user_path
-from wheretolook.networks.build import classifying, network_for, new_network
+from wheretolook.networks.build import classifying, given_network, new_network
 from wheretolook.networks.files import read_weights
 from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.weights import Weights
@@ -74,12 +74,7 @@ def _start(options: Training) -> Weights | None:
 
 def _network(options: TrainClassifier | TrainGain, data: ImageData, start: Weights | None) -> GuidedNetwork:
     """The network that is trained further."""
-    seed = options.training.seed
-    if start is not None:
-        return network_for(start, data.class_names, options.network, seed=seed)
-    if options.network.name is None:
-        raise ConfigError("expected --weights of a trained network, or --network that has them, got neither")
-    return new_network(options.network, data.class_names, None, seed)
+    return given_network(options.network, data.class_names, start, seed=options.training.seed)
 
 
 def _train(stage: Stage, data: ImageData, options: Training, start: Weights | None, title: str) -> Path:

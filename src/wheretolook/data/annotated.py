@@ -3,6 +3,7 @@
 Only the planes that say where to look change. Masks stay what they are for segmentation, and labels for classification.
 """
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.dataset import ImageDataset, ImagesOf
 from wheretolook.data.masks import read_values
 from wheretolook.data.names import image_name, read_lines
 from wheretolook.data.targets import mask_planes
@@ -20,7 +21,7 @@ from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID, Sample
 
 
-class AnnotatedImages(ImageDataset):
+class AnnotatedImages(ImagesOf):
     """Images of which some are annotated.
 
     Args:
@@ -30,13 +31,8 @@ class AnnotatedImages(ImageDataset):
     """
 
     def __init__(self, dataset: ImageDataset, annotated: frozenset[int], propagated: Path | None = None) -> None:
-        self.dataset, self.annotated_images, self.propagated = dataset, annotated, propagated
-        self.class_names, self.names, self.one_class = dataset.class_names, dataset.names, dataset.one_class
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether any image has a mask that is exact to the pixel."""
-        return self.dataset.has_masks
+        super().__init__(dataset)
+        self.annotated_images, self.propagated = annotated, propagated
 
     @property
     def has_annotations(self) -> bool:
@@ -47,13 +43,14 @@ class AnnotatedImages(ImageDataset):
         """Whether an image keeps its annotation."""
         return index in self.annotated_images
 
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an image."""
-        return self.dataset.size(index)
-
     def classes_in(self, index: int) -> frozenset[int]:
         """The classes that an image shows."""
         return self.dataset.classes_in(index)
+
+    @cached_property
+    def classes_of_images(self) -> tuple[frozenset[int], ...]:
+        """The classes of every image, in order: counted already, where a fraction was drawn by them."""
+        return self.dataset.classes_of_images
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]

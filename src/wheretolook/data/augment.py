@@ -6,13 +6,13 @@ import kornia.enhance
 import kornia.geometry.transform
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
 from wheretolook.data.keys import generator
 from wheretolook.options.data import DataOptions
-from wheretolook.records import TORCHVISION, VOID, Sample, side_lengths
+from wheretolook.records import TORCHVISION, VOID, Sample, shows_object, side_lengths
 
 
 class Window(NamedTuple):
@@ -58,7 +58,7 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
         image, planes = (kornia.geometry.transform.hflip(plane) for plane in (image, planes))
     targets = planes[1:].to(torch.uint8)
     # an image of exactly one class keeps it, though its object is cut off: what else would it be taught to be?
-    kept = ~(_looks_somewhere(sample.targets) & ~_looks_somewhere(targets)) | sample.exclusive
+    kept = ~(shows_object(sample.targets) & ~shows_object(targets)) | sample.exclusive
     labels = sample.labels.clone()
     labels[sample.labels] = kept
     return sample._replace(image=image, mask=planes[0], labels=labels, targets=targets[kept])
@@ -148,7 +148,3 @@ def frame(
         return image, planes
     resize = kornia.geometry.transform.resize
     return resize(image, size, antialias=True), resize(planes.float(), size, "nearest-exact").long()
-
-
-def _looks_somewhere(targets: UInt8[Tensor, "present height width"]) -> Bool[Tensor, " present"]:
-    return (targets == 1).any(dim=2).any(dim=1)

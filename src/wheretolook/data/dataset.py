@@ -69,6 +69,27 @@ class ImageDataset(Dataset[Sample], ABC):
         return tuple(found)
 
 
+class ImagesOf(ImageDataset):
+    """Images of another data set, of which something is served otherwise.
+
+    Args:
+        dataset: whose images they are.
+    """
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
+        self.class_names, self.names, self.one_class = dataset.class_names, dataset.names, dataset.one_class
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask that is exact to the pixel."""
+        return self.dataset.has_masks
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an image, without reading its pixels."""
+        return self.dataset.size(index)
+
+
 def describe_classes(dataset: ImageDataset) -> str:
     """The classes of a data set and how many of its images show each, in one line; says what looks wrong.
 

@@ -13,15 +13,15 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from wheretolook.data.annotated import boxed, dilated, silent
-from wheretolook.data.dataset import ImageDataset
+from wheretolook.data.dataset import ImageDataset, ImagesOf
 from wheretolook.data.masks import MASK_SUFFIXES, index_mask, read_values
-from wheretolook.data.names import LEFT_BY_SYSTEMS, normal
+from wheretolook.data.names import files_below
 from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID, Sample, side_lengths
 
 
-class GuidingImages(ImageDataset):
+class GuidingImages(ImagesOf):
     """Images whose planes say where to look in another form than their annotation, and where not to.
 
     Args:
@@ -42,16 +42,11 @@ class GuidingImages(ImageDataset):
         zones: Mapping[int, Path] | None = None,
         resize: int | None = None,
     ) -> None:
-        self.dataset, self.annotations, self.dilate = dataset, annotations, dilate
+        super().__init__(dataset)
+        self.annotations, self.dilate = annotations, dilate
         self.avoided, self.zones, self.resize = avoided, dict(zones or {}), resize
         self.kept = [index for index in range(len(dataset.class_names)) if index not in avoided]
         self.class_names = tuple(dataset.class_names[index] for index in self.kept)
-        self.names, self.one_class = dataset.names, dataset.one_class
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether any image has a mask that is exact to the pixel."""
-        return self.dataset.has_masks
 
     @property
     def has_annotations(self) -> bool:
@@ -65,10 +60,6 @@ class GuidingImages(ImageDataset):
     @property
     def _annotation_counts(self) -> bool:
         return self.annotations != "none" or bool(self.avoided)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an image."""
-        return self.dataset.size(index)
 
     def classes_in(self, index: int) -> frozenset[int]:
         """The classes that an image shows, without those that are avoided."""
@@ -162,11 +153,7 @@ def _zones(dataset: ImageDataset, config: DataOptions, folder: str, split: str) 
     path = Path(config.root) / folder
     if not path.is_dir():
         raise DataError(f"there is no folder {path}; expected masks of the zones to avoid, NAME.png for an image NAME")
-    masks = {
-        normal(str(mask.relative_to(path).with_suffix(""))): mask
-        for mask in sorted(path.rglob("*"))
-        if mask.suffix.lower() in MASK_SUFFIXES and mask.name[0] != "." and mask.name not in LEFT_BY_SYSTEMS
-    }
+    masks = files_below(path, MASK_SUFFIXES)
     if not masks:
         raise DataError(f"{path} holds no mask of a zone to avoid; expected NAME.png for an image NAME")
     found = {index: masks.get(f"{split}/{name}", masks.get(name)) for index, name in enumerate(dataset.names)}

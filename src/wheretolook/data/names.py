@@ -82,6 +82,20 @@ def files_by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return found
 
 
+def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """The files in a folder and all folders in it, by their path from it without suffix, in one Unicode form.
+
+    Args:
+        folder: where they lie; a folder that is not there has no files.
+        suffixes: which files count, in lower case, with the dot.
+    """
+    return {
+        normal(path.relative_to(folder).with_suffix("").as_posix()): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    }
+
+
 def image_name(written: str, images: Collection[str]) -> str:
     """The name of an image that a list or table may write with its suffix and folder.
 

@@ -18,12 +18,11 @@ from wheretolook.data.layout import Layout, measured_splits
 from wheretolook.data.masks import mask_labels
 from wheretolook.data.splits import nothing_left
 from wheretolook.data.targets import mask_planes
-from wheretolook.data.textures import BACKGROUNDS, CLASSES, Surface, blend, signed_distance, texture
+from wheretolook.data.textures import BACKGROUNDS, CLASSES, SIZE_OF_DESIGN, Surface, blend, signed_distance, texture
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.records import VOID, Sample
 
-SIZE_OF_DESIGN = 64  # textures are given in pixels of a scene of this size
 OBJECT_CONTRAST = 0.2, 0.8  # faint at times, so that shape and context must help
 BACKGROUND_CONTRAST = 0.6, 1.0
 

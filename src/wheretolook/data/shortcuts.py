@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 from PIL import Image, ImageDraw, ImageFont
 
-from wheretolook.data.textures import BACKGROUNDS, blend, texture
+from wheretolook.data.textures import BACKGROUNDS, SIZE_OF_DESIGN, blend, texture
 from wheretolook.options.commands import Shortcut
 
 Picture = Float32[np.ndarray, "height width 3"]  # RGB in [0, 1]
@@ -21,7 +21,6 @@ Marked = tuple[Picture, Where]  # a picture, and which of its pixels are of the 
 
 SIDE = 1 / 7  # of the shorter side of an image: the decoys' 4 of 28 pixels
 BORDER = 1 / 14
-SIZE_OF_DESIGN = 64  # pixels of the scenes that textures are made for
 
 
 def drawn_class(own: int, classes: int, strength: float, random: np.random.Generator) -> int:

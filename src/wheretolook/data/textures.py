@@ -11,6 +11,7 @@ Colour = tuple[float, float, float]
 Texture = Literal["stripes", "dots", "checks", "clouds", "gradient", "ripples", "weave", "grain"]
 Shape = Literal["disc", "square", "triangle", "star", "ring", "cross", "crescent", "lozenge"]
 TAU = np.float32(2 * np.pi)
+SIZE_OF_DESIGN = 64  # textures are given in pixels of a scene of this size
 
 
 class Surface(NamedTuple):

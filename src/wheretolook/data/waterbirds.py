@@ -6,7 +6,7 @@ from wheretolook.data.drawings import Drawing, Shape
 from wheretolook.data.exports import ImagesBelow, open_export
 from wheretolook.data.layout import Layout
 from wheretolook.data.masks import MASK_SUFFIXES
-from wheretolook.data.names import normal
+from wheretolook.data.names import files_below
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.data.tables import rows
 from wheretolook.errors import DataError
@@ -52,12 +52,7 @@ def open_waterbirds(config: DataOptions, split: str, training: bool = False) -> 
 
 def _masks(root: Path) -> dict[str, Path]:
     """The masks by their images' names, below any of their folders."""
-    return {
-        normal(path.relative_to(root / folder).with_suffix("").as_posix()): path
-        for folder in MASKS
-        for path in sorted((root / folder).rglob("*"))
-        if path.suffix.lower() in MASK_SUFFIXES
-    }
+    return {name: path for folder in MASKS for name, path in files_below(root / folder, MASK_SUFFIXES).items()}
 
 
 def _entry(name: str, image: Path, label: int, mask: Path | None, place: str) -> Entry:

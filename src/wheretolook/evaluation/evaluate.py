@@ -18,7 +18,7 @@ from wheretolook.metrics.figures import FIGURES, Gathered
 from wheretolook.metrics.segmentation import SegmentationMetric
 from wheretolook.networks.modes import evaluation_mode
 from wheretolook.options.objective import Method
-from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, side_lengths
+from wheretolook.records import VOID, Batch, GuidedNetwork, GuidedOutput, shows_object, side_lengths
 
 Figures = dict[str, object]
 
@@ -78,7 +78,7 @@ class Evaluator(nn.Module):
         if output.mask_scores is not None and batch.segmented.any():
             exact = batch.segmented
             self.segmentation.update(output.mask_scores[exact].argmax(dim=1), batch.masks[exact])
-        annotated = (batch.targets == 1).any(dim=2).any(dim=1)
+        annotated = shows_object(batch.targets)
         pairs, targets = batch.pairs[annotated], batch.targets[annotated]
         target, valid = targets == 1, targets != VOID
         maps = shown_maps(output, pairs, side_lengths(batch.masks), self.method, mirrored).float()

@@ -9,7 +9,7 @@ from wheretolook.errors import naming
 from wheretolook.evaluation.maps import shown_maps
 from wheretolook.metrics.attention import energy_inside
 from wheretolook.networks.modes import evaluation_mode
-from wheretolook.records import VOID, Batch, Explanation, GuidedNetwork, side_lengths
+from wheretolook.records import VOID, Batch, Explanation, GuidedNetwork, shows_object, side_lengths
 
 
 def explain(
@@ -30,7 +30,7 @@ def explain(
             output = network(images)
             mirrored = network(images.flip(3), segment=False) if flip else None
         predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
-        annotated = (batch.targets == 1).any(dim=2).any(dim=1)
+        annotated = shows_object(batch.targets)
         shown = annotated if only_annotated else torch.ones_like(annotated)
         pairs, targets = batch.pairs[shown], batch.targets[shown]
         target, valid = targets == 1, targets != VOID

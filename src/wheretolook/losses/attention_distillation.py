@@ -8,7 +8,7 @@ from wheretolook.losses.compare import at_resolution, average_over_counted
 from wheretolook.losses.energy import energy_loss
 from wheretolook.losses.step import Step
 from wheretolook.options.objective import AttentionDistillationOptions
-from wheretolook.records import VOID, side_lengths
+from wheretolook.records import VOID, shows_object, side_lengths
 
 
 def attention_distillation_loss(
@@ -49,7 +49,7 @@ def was_right(step: Step, earlier: Float[Tensor, "pairs h w"], least_inside: flo
     """
     if not least_inside:
         return torch.ones(len(earlier), dtype=torch.bool, device=earlier.device)
-    shown = (step.targets == 1).any(dim=2).any(dim=1)
+    shown = shows_object(step.targets)
     cover, valid = (step.targets == 1).to(earlier.dtype), step.targets != VOID
     cover, valid = at_resolution(cover, valid, side_lengths(earlier), step.output.cells)
     return shown & (1 - energy_loss(earlier, cover, valid) >= least_inside)

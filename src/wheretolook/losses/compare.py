@@ -11,7 +11,7 @@ from wheretolook.cells import averaged
 from wheretolook.losses.reduce import average_images, average_pairs
 from wheretolook.losses.step import Step
 from wheretolook.options.objective import Extremes, Normalising, Resolution, Upsampling
-from wheretolook.records import VOID, Cells, side_lengths
+from wheretolook.records import VOID, Cells, shows_object, side_lengths
 
 PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # attention, target and valid: one value a pair
 
@@ -40,7 +40,7 @@ def average_over_annotated(
         signed: take the maps before their ReLU.
     """
     cells = step.output.cells
-    shown = (step.targets == 1).any(dim=2).any(dim=1)
+    shown = shows_object(step.targets)
     maps = (step.signed_maps if signed else step.maps)[shown]
     pairs, targets = step.pairs[shown], step.targets[shown]
     cover, valid = (targets == 1).to(maps.dtype), targets != VOID

@@ -8,6 +8,7 @@ from torch import Tensor
 from wheretolook.losses.reduce import average_images
 from wheretolook.losses.step import Step
 from wheretolook.options.objective import GradientShare, InputGradientsOptions
+from wheretolook.records import shows_object
 
 
 def summed_log_chances(
@@ -72,7 +73,7 @@ def regions(
         >>> forbidden.tolist(), wanted.tolist()
         ([[[False, False, True]]], [[[True, True, False]]])
     """
-    shown = (targets == 1).any(dim=2).any(dim=1)
+    shown = shows_object(targets)
     counts = torch.zeros(2, batch, *targets.shape[1:], dtype=torch.long, device=targets.device)
     of_image = pairs[:, 0]
     counts[0].index_add_(0, of_image, ((targets == 0) & shown[:, None, None]).long())

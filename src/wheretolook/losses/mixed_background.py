@@ -11,7 +11,7 @@ from wheretolook.losses.classification import classification_loss
 from wheretolook.losses.reduce import average_images
 from wheretolook.losses.step import Step
 from wheretolook.options.objective import MixedBackgroundOptions
-from wheretolook.records import VOID
+from wheretolook.records import VOID, shows_object
 
 
 def mixed_backgrounds(
@@ -77,7 +77,7 @@ def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tenso
     """The cross-entropy of the class scores of a step's mixed images, over those of which all classes are annotated."""
     batch, images = step.batch, step.batch.pairs[:, 0]
     size = len(batch.images)
-    shown = (batch.targets == 1).flatten(1).any(dim=1)
+    shown = shows_object(batch.targets)
     present = images.bincount(minlength=size)
     counted = (images[shown].bincount(minlength=size) == present) & (present > 0)
     if not counted.any():

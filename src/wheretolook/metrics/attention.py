@@ -43,6 +43,14 @@ def _peak(maps: Float[Tensor, "pairs h w"], valid: Bool[Tensor, "pairs h w"]) ->
     return torch.where(valid, maps, 0).amax(dim=(1, 2), keepdim=True)
 
 
+def _attended(
+    maps: Float[Tensor, "pairs h w"], valid: Bool[Tensor, "pairs h w"], share: float
+) -> Bool[Tensor, "pairs h w"]:
+    """The valid pixels where a map is at least that share of its maximum; none of an all-zero map."""
+    peak = _peak(maps, valid)
+    return (maps >= share * peak) & valid & (peak > 0)
+
+
 def energy_inside(
     maps: Float[Tensor, "pairs h w"], target: Bool[Tensor, "pairs h w"], valid: Bool[Tensor, "pairs h w"]
 ) -> Float[Tensor, " pairs"]:
@@ -95,8 +103,7 @@ def iou_at(
     Returns:
         In [0, 1]; 0 for an all-zero map.
     """
-    peak = _peak(maps, valid)
-    above = (maps >= share * peak) & valid & (peak > 0)
+    above = _attended(maps, valid, share)
     both, either = above & target, (above | target) & valid
     return _share(both.sum(dim=(1, 2)).to(maps.dtype), either.sum(dim=(1, 2)).to(maps.dtype))
 
@@ -114,8 +121,7 @@ def recall_at(
     Returns:
         In [0, 1]; 0 for an all-zero map.
     """
-    peak = _peak(maps, valid)
-    found = (maps >= share * peak) & (peak > 0) & target & valid
+    found = _attended(maps, valid, share) & target
     return _share(found.sum(dim=(1, 2)).to(maps.dtype), (target & valid).sum(dim=(1, 2)).to(maps.dtype))
 
 
@@ -132,8 +138,7 @@ def precision_at(
     Returns:
         In [0, 1]; 0 for an all-zero map.
     """
-    peak = _peak(maps, valid)
-    above = (maps >= share * peak) & (peak > 0) & valid
+    above = _attended(maps, valid, share)
     return _share((above & target).sum(dim=(1, 2)).to(maps.dtype), above.sum(dim=(1, 2)).to(maps.dtype))
 
 

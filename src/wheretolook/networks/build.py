@@ -73,6 +73,28 @@ def network_for(
     return build(weights, class_names, options or NetworkOptions(), seed=seed)
 
 
+def given_network(
+    options: NetworkOptions, class_names: tuple[str, ...], weights: Weights | None, *, seed: int = 0
+) -> GuidedNetwork:
+    """The network of a weights file, or the one that the options make with the weights that they give it.
+
+    Args:
+        options: which network the weights are of, where they do not say; which to make, where there are none.
+        class_names: the foreground classes.
+        weights: what was read of a file; None for none.
+        seed: of whatever starts afresh.
+
+    Raises:
+        ConfigError: neither weights nor a network are named, or they do not fit together.
+        WeightsError: the file is of another network.
+    """
+    if weights is not None:
+        return network_for(weights, class_names, options, seed=seed)
+    if options.name is None:
+        raise ConfigError("expected --weights of a trained network, or --network that has them, got neither")
+    return new_network(options, class_names, None, seed)
+
+
 def build(
     weights: Weights,
     class_names: tuple[str, ...] | None,

@@ -145,7 +145,7 @@ class Stage(L.LightningModule):
         Raises:
             ConfigError: a loss on maps reaches no weight that trains.
         """
-        trunk = [weight for module in self.network.part("trunk") for weight in module.parameters()]
+        trunk = (weight for module in self.network.part("trunk") for weight in module.parameters())
         moves = differentiable and any(weight.requires_grad for weight in trunk)
         for name in self.losses:
             reached = LOSSES[name].reaches(getattr(self.objective, name)) & self.trains
