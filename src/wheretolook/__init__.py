@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wheretolook.errors import WhereToLookError
     from wheretolook.evaluation.evaluate import evaluate
     from wheretolook.evaluation.explain import explain
+    from wheretolook.evaluation.pairs import PairFigures, measure_pairs
     from wheretolook.losses.attention_distillation import attention_distillation_loss
     from wheretolook.losses.classification import classification_loss
     from wheretolook.losses.cross_entropy import cross_entropy_loss
@@ -94,6 +95,7 @@ __all__ = [
     "MixedBackgroundOptions",
     "NetworkOptions",
     "ObjectiveOptions",
+    "PairFigures",
     "Preprocessing",
     "RRRMapsOptions",
     "ResOptions",
@@ -127,6 +129,7 @@ __all__ = [
     "l1_loss",
     "load_network",
     "masked_images",
+    "measure_pairs",
     "mining_loss",
     "normalised",
     "pair_maps",
@@ -157,6 +160,7 @@ _HOMES = {
     "errors": ("WhereToLookError",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.explain": ("explain",),
+    "evaluation.pairs": ("PairFigures", "measure_pairs"),
     "losses.attention_distillation": ("attention_distillation_loss",),
     "losses.res": ("res_loss",),
     "losses.separability": ("separability_loss",),
