@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         Sample,
         collate,
     )
+    from wheretolook.report.overlay import overlay
     from wheretolook.training.stage import Stage
 
 __version__ = version("wheretolook")
@@ -132,6 +133,7 @@ __all__ = [
     "measure_pairs",
     "mining_loss",
     "normalised",
+    "overlay",
     "pair_maps",
     "present_pairs",
     "res_loss",
@@ -230,6 +232,7 @@ _HOMES = {
         "Sample",
         "collate",
     ),
+    "report.overlay": ("overlay",),
     "training.stage": ("Stage",),
 }
 
