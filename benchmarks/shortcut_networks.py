@@ -1,5 +1,7 @@
 """The networks of benchmarks/shortcuts.py, as `--network shortcut_networks:NAME` takes them."""
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -10,6 +12,16 @@ def digits(num_classes: int = 10) -> nn.Module:
         *(nn.Conv2d(32, 64, 4, stride=2, padding=1), nn.ReLU()),
     )
     return nn.Sequential(features, nn.Flatten(), nn.Linear(64 * 49, 256), nn.ReLU(), nn.Linear(256, num_classes))
+
+
+def small(num_classes: int = 6) -> nn.Module:
+    """Four convolutions, pooled, for the made scenes."""
+    widths = (3, 32, 64, 96, 128)
+    blocks = [
+        nn.Sequential(nn.Conv2d(one, other, 3, stride=2, padding=1), nn.BatchNorm2d(other), nn.ReLU())
+        for one, other in pairwise(widths)
+    ]
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], num_classes))
 
 
 def efficientnet(num_classes: int = 8) -> nn.Module:

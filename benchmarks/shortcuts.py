@@ -2,24 +2,30 @@
 
     .venv/bin/python benchmarks/shortcuts.py digits --out runs/shortcuts
 
-Beds: `digits` (decoys: a grey corner that names the digit; needs the `bench` extra) and `photographs` (each class on
-its own kind of background, measured where it never is; needs the folder of photoscenes). Within a bed every row has the
-same network, steps, images and, seed by seed, the same order of them. Restartable: what is finished is skipped, and the
-table is written anew after every run.
+Beds: `digits` (decoys: a grey corner that names the digit; needs the `bench` extra), `photographs` (each class on its
+own kind of background, measured where it never is; an EfficientNet), `trunk` (the same with FCN8s' trunk and
+classifier), `ordinary` (photographs without a shortcut: what does guidance cost?), `scenes` (made ones). Those of
+photographs need the folder of photoscenes. Within a bed every row has the same network, steps, images and, seed by
+seed, the same order of them; where a part of the masks is used, each seed draws another part. Restartable: what is
+finished is skipped, and the table is written anew after every run.
 """
 
 import argparse
 import json
+import math
+import multiprocessing
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from digits import write_decoy_digits
-from photographs import write_biased_photographs
+from filelock import FileLock
+from made_scenes import write_made_scenes
+from photographs import write_biased_photographs, write_ordinary_photographs
 from PIL import Image
 
 from wheretolook.attention.methods import attention_maps
@@ -36,10 +42,18 @@ from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 
-SHOWN = ("image_accuracy", "worst_class_accuracy", "energy_pointing", "attention_iou", "empty_maps")
+SHOWN = (
+    "image_accuracy",
+    "worst_class_accuracy",
+    "mean_average_precision",
+    "energy_pointing",
+    "attention_iou",
+    "attention_recall",
+    "empty_maps",
+)
 ON_MARK = "energy on the mark"
 Options = TypeVar("Options")
-PLAIN = {"mining.weight": 0.0, "freeze_classifier": False}
+PLAIN = {"mining.weight": 0.0, "segmentation.weight": 0.0, "freeze_classifier": False}
 
 
 @dataclass(frozen=True)
@@ -50,8 +64,8 @@ class Bed:
     network: NetworkOptions
     data: DataOptions
     training: TrainingOptions
-    tune: str
-    test: str
+    earlier: str  # a layer before the last
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,28 +77,49 @@ class Row:
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
+EFFICIENTNET = NetworkOptions(name="shortcut_networks:efficientnet", input_size=(128, 128))
+BRIEFLY = TrainingOptions(steps=150, optimiser="adamw", learning_rate=3e-4, validate_every=150)
+PICTURES = DataOptions(val_split="tune", held_out=["test"], batch_size=16)
 BEDS = {
     "digits": Bed(
         write_decoy_digits,
         NetworkOptions(name="shortcut_networks:digits", input_size=(28, 28)),
         DataOptions(val_split="tune", held_out=["test"], batch_size=64, flip=False, colour=0.0),
         TrainingOptions(steps=800, optimiser="adamw", learning_rate=1e-3, validate_every=800),
-        "tune",
-        "test",
+        "0.1",
     ),
-    "photographs": Bed(
+    "photographs": Bed(write_biased_photographs, EFFICIENTNET, PICTURES, BRIEFLY, "blocks.4"),
+    "trunk": Bed(
         write_biased_photographs,
-        NetworkOptions(name="shortcut_networks:efficientnet", input_size=(128, 128)),
-        DataOptions(val_split="tune", held_out=["test"], batch_size=16),
-        TrainingOptions(steps=150, optimiser="adamw", learning_rate=3e-4, validate_every=150),
-        "tune",
-        "test",
+        NetworkOptions(name="fcn8s", segmenter_width=64, classifier_widths=(256, 256)),
+        PICTURES,
+        TrainingOptions(
+            steps=300,
+            optimiser="adamw",
+            learning_rate=1e-3,
+            trunk_learning_rate=1e-4,
+            weight_decay=1e-4,
+            clip=5.0,
+            validate_every=300,
+        ),
+        "",
+        "../shared/weights/vgg16_conv_caffe.npz",
+    ),
+    "ordinary": Bed(write_ordinary_photographs, EFFICIENTNET, PICTURES, BRIEFLY, "blocks.4"),
+    "scenes": Bed(
+        write_made_scenes,
+        NetworkOptions(name="shortcut_networks:small", input_size=(64, 64)),
+        DataOptions(val_split="tune", held_out=["test"], batch_size=32),
+        TrainingOptions(steps=400, optimiser="adamw", learning_rate=2e-3, validate_every=400),
+        "2",
     ),
 }
 
 ENERGY, SOFTMAX, MIXED = {"energy.weight": 4.0}, {"softmax_energy.weight": 4.0}, {"mixed_background.weight": 1.0}
 GRADIENTS = {"input_gradients.weight": 0.1}
 SHARE = {"input_gradients.weight": 4.0, "input_gradients.share": "share"}
+MINING = {"mining.weight": 1.0}
+EARLIER = "earlier"  # stands for the bed's own layer
 # those that are looked at closely: with few masks, with boxes, and with masks that say nothing
 CLOSELY = {
     "energy": ENERGY,
@@ -98,27 +133,56 @@ ROWS = {
     "softmax energy": Row(SOFTMAX),
     "RRR on maps": Row({"rrr_maps.weight": 4.0}),
     "size-fair energy": Row({"size_fair_energy.weight": 4.0}),
-    "mining": Row({"mining.weight": 1.0}),
+    "squared": Row({"squared.weight": 4.0}),
+    "squared, extremes differentiated": Row({"squared.weight": 4.0, "squared.extremes": "differentiated"}),
+    "L1": Row({"l1.weight": 4.0}),
+    "cross-entropy": Row({"cross_entropy.weight": 4.0}),
+    "RES": Row({"res.weight": 4.0}),
     "input gradients": Row(GRADIENTS),
     "input gradients, share": Row(SHARE),
     "robust gradients, share": Row({"robust_gradients.weight": 4.0, "robust_gradients.share": "share"}),
     "mixed background": Row(MIXED),
     "softmax energy + mixed background": Row({**SOFTMAX, **MIXED}),
     "energy + mixed background": Row({**ENERGY, **MIXED}),
+    "energy, earlier layer": Row(ENERGY, network={"layer": EARLIER}),
+    "softmax energy, earlier layer": Row(SOFTMAX, network={"layer": EARLIER}),
+    "energy, HiResCAM": Row(ENERGY, network={"attention": "hires_cam"}),
+    "energy, LayerCAM": Row(ENERGY, network={"attention": "layer_cam"}),
+    "energy, zones to avoid": Row(ENERGY, {"annotations": "none", "avoid_zones": "avoid"}),
+    "input gradients, zones to avoid": Row(GRADIENTS, {"annotations": "none", "avoid_zones": "avoid"}),
     **{
         f"{name}, {fraction:.0%} of masks": Row(objective, {"annotated_fraction": fraction})
         for name, objective in CLOSELY.items()
         for fraction in (0.01, 0.05, 0.2)
     },
-    "mixed background, 5% of masks and those propagated": Row(
-        MIXED, {"annotated_fraction": 0.05, "propagated": "propagated"}
-    ),
-    "softmax energy, 5% of masks and those propagated": Row(
-        SOFTMAX, {"annotated_fraction": 0.05, "propagated": "propagated"}
-    ),
+    **{
+        f"{name}, {fraction:.0%} of masks and those propagated": Row(
+            objective, {"annotated_fraction": fraction, "propagated": "propagated"}
+        )
+        for name, objective in CLOSELY.items()
+        for fraction in (0.01, 0.05, 0.2)
+    },
     **{f"{name}, boxes": Row(objective, {"annotations": "boxes"}) for name, objective in CLOSELY.items()},
     **{f"{name}, random masks": Row(objective, {"root": "random"}) for name, objective in CLOSELY.items()},
+    "mining": Row(MINING),
+    "mining, attention path": Row({**MINING, "mining.updates": "attention"}),
+    "mining, blurred": Row({**MINING, "mining.erase": "blur"}),
+    "mining, other images": Row({**MINING, "mining.erase": "shuffle"}),
+    "mining, sure classes": Row({**MINING, "mining.least_score": 0.5}),
+    "mining, other images, attention path": Row({**MINING, "mining.erase": "shuffle", "mining.updates": "attention"}),
+    "mining, other images, half size": Row({**MINING, "mining.erase": "shuffle", "mining.half_size": True}),
+    "mining 4, other images": Row({"mining.weight": 4.0, "mining.erase": "shuffle"}),
 }
+
+
+class Task(NamedTuple):
+    """One row with one seed."""
+
+    bed: str
+    row: str
+    seed: int
+    out: Path
+    split: str
 
 
 def main() -> None:
@@ -129,41 +193,54 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", action="store_true", help="measure on the split to tune on")
+    parser.add_argument("--jobs", type=int, default=1, help="rows at a time, each in a process of its own")
     arguments = parser.parse_args()
-    bed, out = BEDS[arguments.bed], arguments.out / arguments.bed
-    roots = {"true": out / "data", "random": out / "random"}
-    bed.write(roots["true"])
-    write_random_masks(roots["true"], roots["random"])
-    split = bed.tune if arguments.tune else bed.test
-    for seed in range(arguments.seeds):
-        for name in arguments.rows:
-            run(bed, ROWS[name], seed, out / "rows" / name / str(seed), roots, split)
-            write_text(out / f"{split}.md", table(out / "rows", split))
+    bed, out, split = BEDS[arguments.bed], arguments.out / arguments.bed, "tune" if arguments.tune else "test"
+    bed.write(out / "data")
+    write_random_masks(out / "data", out / "random")
+    tasks = [Task(arguments.bed, row, seed, out, split) for seed in range(arguments.seeds) for row in arguments.rows]
+    for _ in done(run, tasks, arguments.jobs):
+        write_text(out / f"{split}.md", table(out / "rows", split))
     print(table(out / "rows", split))
 
 
-def run(bed: Bed, row: Row, seed: int, out: Path, roots: Mapping[str, Path], split: str) -> None:
+def done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -> Iterator[None]:
+    """Do all tasks, that many at a time; gives one None for each that is done."""
+    if jobs == 1:
+        yield from map(work, tasks)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs, torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap_unordered(work, tasks)
+
+
+def run(task: Task) -> None:
     """Train a row from a seed and measure it, unless that is done."""
-    if (out / f"{split}.json").exists():
+    bed, row, out = BEDS[task.bed], ROWS[task.row], task.out / "rows" / task.row / str(task.seed)
+    measures = out / f"{task.split}.json"
+    if measures.exists():
         return
     changes = {name: value for name, value in row.data.items() if name not in ("root", "propagated")}
-    data = changed(replace(bed.data, root=str(roots[row.data.get("root", "true")])), changes)
-    network = changed(bed.network, row.network)
+    root = task.out / ("random" if row.data.get("root") == "random" else "data")
+    data = changed(replace(bed.data, root=str(root), annotated_seed=task.seed), changes)
+    network = changed(
+        bed.network, {name: bed.earlier if value == EARLIER else value for name, value in row.network.items()}
+    )
     if "propagated" in row.data:
-        masks = roots["true"].parent / f"propagated_{data.annotated_fraction}"
-        if not masks.exists():
-            propagate(Propagate(str(masks), accelerator="cpu", data=data, network=network))
+        masks = task.out / f"propagated_{data.annotated_fraction}_{task.seed}"
+        with FileLock(f"{masks}.lock"):
+            if not masks.exists():
+                propagate(Propagate(str(masks), bed.weights, data=data, network=bed.network))
         data = replace(data, propagated=str(masks))
     objective = changed(ObjectiveOptions(), {**PLAIN, **row.objective})
-    training = replace(bed.training, seed=seed)
-    train_gain(TrainGain(None, str(out), True, data, network, objective, training))
-    measured = replace(bed.data, root=str(roots["true"]), split=split, batch_size=64)
-    dataset = open_dataset(measured, split)
-    options = Evaluate([str(out)], None, str(out / "figures"), "cpu", measured, network)
+    training = replace(bed.training, seed=task.seed)
+    train_gain(TrainGain(bed.weights, str(out), True, data, network, objective, training))
+    measured = replace(bed.data, root=str(task.out / "data"), split=task.split, batch_size=64)
+    dataset = open_dataset(measured, task.split)
+    options = Evaluate([str(out)], None, str(out / "figures"), "auto", measured, network)
     figures = measure(options, dataset, say_classes=False)[0]
     found = {key: figures[key] for key in SHOWN}
-    found[ON_MARK] = energy_on_marks(out, network, dataset, roots["true"] / "avoid")
-    write_json(out / f"{split}.json", found)
+    found[ON_MARK] = energy_on_marks(out, network, dataset, task.out / "data" / "avoid")
+    write_json(measures, found)
 
 
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:
@@ -217,20 +294,23 @@ def write_random_masks(source: Path, target: Path) -> None:
 
 
 def table(rows: Path, split: str) -> str:
-    """Mean and spread of every row that has been measured, in percent."""
-    headings = [FIGURES[key].heading for key in SHOWN] + [ON_MARK.capitalize()]
+    """Mean and spread of every row that has been measured, in percent; figures that no row has are left out."""
+    found = {
+        name: [json.loads(path.read_text()) for path in sorted((rows / name).glob(f"*/{split}.json"))] for name in ROWS
+    }
+    measured = {name: ones for name, ones in found.items() if ones}
+    columns = {key: [spread([one[key] for one in ones]) for ones in measured.values()] for key in (*SHOWN, ON_MARK)}
+    keys = [key for key, cells in columns.items() if {*cells} != {"-"}]
+    headings = [FIGURES[key].heading if key in FIGURES else key.capitalize() for key in keys]
     lines = ["| row | seeds | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for name in ROWS:
-        found = [json.loads(path.read_text()) for path in sorted((rows / name).glob(f"*/{split}.json"))]
-        if found:
-            cells = [spread([one[key] for one in found]) for key in (*SHOWN, ON_MARK)]
-            lines.append(f"| {name} | {len(found)} | " + " | ".join(cells) + " |")
+    for place, (name, ones) in enumerate(measured.items()):
+        lines.append(f"| {name} | {len(ones)} | " + " | ".join(columns[key][place] for key in keys) + " |")
     return "\n".join([*lines, ""])
 
 
 def spread(values: list[float | None]) -> str:
     """Mean and standard deviation in percent."""
-    known = [100 * value for value in values if value is not None]
+    known = [100 * value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return "-"
     return f"{statistics.fmean(known):.1f}" + (f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else "")
