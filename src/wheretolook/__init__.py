@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from wheretolook.attention.grad_cam import channel_weights
     from wheretolook.attention.maps import image_maps, normalised, upsampled
     from wheretolook.attention.methods import attention_maps, pair_maps
+    from wheretolook.data import open_dataset
+    from wheretolook.data.dataset import ImageDataset
     from wheretolook.errors import WhereToLookError
     from wheretolook.evaluation.evaluate import evaluate
     from wheretolook.evaluation.explain import explain
     from wheretolook.evaluation.pairs import PairFigures, measure_pairs
+    from wheretolook.evaluation.suggest import Suggestion, suggest
     from wheretolook.losses.attention_distillation import attention_distillation_loss
     from wheretolook.losses.classification import classification_loss
     from wheretolook.losses.cross_entropy import cross_entropy_loss
@@ -90,6 +93,7 @@ __all__ = [
     "GuidedModule",
     "GuidedNetwork",
     "GuidedOutput",
+    "ImageDataset",
     "InputGradientsOptions",
     "L1Options",
     "MiningOptions",
@@ -109,6 +113,7 @@ __all__ = [
     "SoftmaxEnergyOptions",
     "SquaredOptions",
     "Stage",
+    "Suggestion",
     "TrainingOptions",
     "WhereToLookError",
     "attention_distillation_loss",
@@ -133,6 +138,7 @@ __all__ = [
     "measure_pairs",
     "mining_loss",
     "normalised",
+    "open_dataset",
     "overlay",
     "pair_maps",
     "present_pairs",
@@ -145,6 +151,7 @@ __all__ = [
     "size_fair_energy_loss",
     "soft_mask",
     "softmax_energy_loss",
+    "suggest",
     "upsampled",
 ]
 
@@ -159,10 +166,13 @@ _HOMES = {
         "attention_maps",
         "pair_maps",
     ),
+    "data": ("open_dataset",),
+    "data.dataset": ("ImageDataset",),
     "errors": ("WhereToLookError",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.explain": ("explain",),
     "evaluation.pairs": ("PairFigures", "measure_pairs"),
+    "evaluation.suggest": ("Suggestion", "suggest"),
     "losses.attention_distillation": ("attention_distillation_loss",),
     "losses.res": ("res_loss",),
     "losses.separability": ("separability_loss",),

@@ -24,6 +24,7 @@ from wheretolook.options.commands import (
     Inject,
     Propagate,
     Recipe,
+    Suggest,
     TrainClassifier,
     TrainGain,
     TrainSegmenter,
@@ -67,6 +68,7 @@ COMMANDS = {
     "propagate": Command(
         Propagate, "propagate.propagate", "from a few annotated images, where the objects of all others probably are"
     ),
+    "suggest": Command(Suggest, "suggest.suggest_images", "which images to annotate next, and why"),
     "convert": Command(Convert, "convert.convert", "write weights in another format"),
     "fetch": Command(
         Fetch, "fetch.fetch_public", "fetch public weights or data by name", f"There are {', '.join(PUBLIC_FILES)}."

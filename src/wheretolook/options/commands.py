@@ -9,6 +9,7 @@ from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import HardwareOptions, TrainingOptions
 
 Shortcut = Literal["tag", "patch", "background", "frame"]
+SuggestRule = Literal["confident_elsewhere", "diverse", "random"]
 
 PLACED = "placed"  # in the metadata of an option that is given by its place, without its name: what it means
 
@@ -274,6 +275,37 @@ class Propagate:
     out: str = "runs/propagated"
     weights: str | None = None
     margin: float = 0.5
+    accelerator: str = "auto"
+    data: DataOptions = field(default_factory=DataOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+
+
+@dataclass(frozen=True)
+class Suggest:
+    """Say which images of a split to annotate next, so that few annotations guide attention well.
+
+    Images that are annotated already are left out (those that data.annotated or data.annotated_fraction leaves
+    annotated, or with masks or boxes where neither is given), and each class has its turn. Writes suggested.txt, a name
+    a line as data.annotated takes it, suggested.csv with a reason for each, and suggested.png with attention drawn in.
+
+    Args:
+        weights: the trained network: a run folder or weights file; none for the one that the network's options make.
+        out: folder for the list, the reasons and the pictures.
+        count: how many images.
+        rule: confident_elsewhere takes images in which the network is sure of the class and attends to something beside
+            the object (where data.propagated says where it probably is) or to what recurs in other images of the class;
+            diverse takes images unlike those that are annotated or suggested before; random draws them.
+        seed: of the rules diverse and random.
+        accelerator: cpu, cuda, mps or auto.
+        data: the images; those of its split are suggested.
+        network: which network the weights are of, where they do not say.
+    """
+
+    weights: str | None = None
+    out: str = "runs/suggested"
+    count: int = 25
+    rule: SuggestRule = "confident_elsewhere"
+    seed: int = 0
     accelerator: str = "auto"
     data: DataOptions = field(default_factory=DataOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
