@@ -20,5 +20,6 @@ def test_the_wheel_has_the_demo_recipe_the_types_and_the_licence(tmp_path: Path)
     names = zipfile.ZipFile(wheel).namelist()
     assert {"wheretolook/recipes/demo.yaml", "wheretolook/py.typed"} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
+    assert {f"wheretolook/report/templates/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
     modules = {f"wheretolook/{path.relative_to(copy).as_posix()}" for path in copy.rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules

@@ -141,7 +141,7 @@ def write_json(path: Path, value: object) -> None:
     Raises:
         DataError: `path` cannot be written.
     """
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def remove(paths: Iterable[Path]) -> None:
@@ -157,14 +157,20 @@ def remove(paths: Iterable[Path]) -> None:
             raise DataError(f"cannot remove {path}: {reason(error)}; choose another folder") from error
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """The value as JSON can have it: NaN and infinity, anywhere inside, become None.
+
+    Example:
+        >>> finite({"f1": float("nan"), "steps": (1, 2.5)})
+        {'f1': None, 'steps': [1, 2.5]}
+    """
     match value:
         case float():
             return value if math.isfinite(value) else None
         case str():
             return value
         case Mapping():
-            return {key: _finite(item) for key, item in value.items()}
+            return {key: finite(item) for key, item in value.items()}
         case Sequence():
-            return [_finite(item) for item in value]
+            return [finite(item) for item in value]
     return value
