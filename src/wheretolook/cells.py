@@ -106,6 +106,34 @@ def stretched(
     return _by_matrices(readings, maps, size, grid, cells)
 
 
+def onto_grid(
+    maps: Float[Tensor, "pairs h w"],
+    grid: tuple[int, int],
+    cells: Cells | None = None,
+    onto: Cells | None = None,
+) -> Float[Tensor, "pairs height width"]:
+    """Maps of one grid's cells, read where the cells of another grid lie in the image.
+
+    Args:
+        maps: one value a cell.
+        grid: height and width of the other grid.
+        cells: where the maps' cells lie.
+        onto: where those of the other grid lie; where either is None, both divide the image evenly.
+
+    Example:
+        >>> coarse, fine = Cells((1.0, 4.0), (0.0, 2.0)), Cells((1.0, 2.0), (0.0, 2.0))
+        >>> onto_grid(torch.tensor([[[0.0, 1.0]]]), (1, 3), coarse, fine)
+        tensor([[[0.0000, 0.5000, 1.0000]]])
+    """
+    if cells is None or onto is None:
+        return stretched(maps, grid)
+    strides = zip(cells.stride, onto.stride, strict=True)
+    offsets = zip(cells.offset, onto.offset, onto.stride, strict=True)
+    down, across = (step / fine for step, fine in strides)
+    first_down, first_across = ((offset - fine) / stride for offset, fine, stride in offsets)
+    return stretched(maps, grid, Cells((down, across), (first_down, first_across)))
+
+
 def averaged(
     values: Float[Tensor, "pairs height width"], grid: tuple[int, int], cells: Cells | None = None
 ) -> Float[Tensor, "pairs h w"]:

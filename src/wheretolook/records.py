@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from wheretolook.options.objective import Method
+from wheretolook.options.objective import Fusion, Method
 
 VOID = 255  # mask value of pixels that the annotation says nothing about
 
@@ -125,6 +125,13 @@ class Cells(NamedTuple):
     offset: tuple[float, float]
 
 
+class LayerGrid(NamedTuple):
+    """The activations of one more layer that attention is read from."""
+
+    features: Float[Tensor, "batch channels h w"]  # part of the scores' graph
+    cells: Cells | None = None  # where they lie in the image; None for an even division
+
+
 class GuidedOutput(NamedTuple):
     """What one forward of a guided network gives."""
 
@@ -133,6 +140,8 @@ class GuidedOutput(NamedTuple):
     mask_scores: Float[Tensor, "batch 1+classes height width"] | None = None  # logits; channel 0 is background
     differentiable: bool = True  # False where no gradient reaches the trunk, so that maps cannot be trained
     cells: Cells | None = None  # where the features lie in the image; None for as "corners not aligned" has them
+    others: tuple[LayerGrid, ...] = ()  # where attention is read from several layers: those beside the finest
+    fusion: Fusion = "mean"  # how the maps of several layers become one
 
 
 Part = Literal["trunk", "classifier", "segmenter"]
@@ -145,11 +154,13 @@ class GuidedNetwork(nn.Module):
         class_names: the foreground classes, in the order of the scores.
         preprocessing: makes the input of `forward` from RGB images in [0, 1].
         attention: the method that makes its attention maps in training, figures and pictures; may be set.
+        fusion: how maps of several layers become one; may be set.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     attention: Method = "grad_cam"
+    fusion: Fusion = "mean"
 
     @property
     def segments(self) -> bool:

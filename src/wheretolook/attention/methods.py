@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from wheretolook.attention.cam import cam
+from wheretolook.attention.fusion import each_layer, fused
 from wheretolook.attention.grad_cam import grad_cam
 from wheretolook.attention.maps import upsampled
 from wheretolook.attention.weighted import grad_cam_plus_plus, hires_cam, layer_cam, xgrad_cam
@@ -41,7 +42,7 @@ def attention_maps(
     `backward` still works.
 
     Args:
-        output: what the network's forward gave.
+        output: what the network's forward gave; the maps of several layers become one, as `fusion.fused` says.
         classes: class indices: None for all; a list shared by the batch; a (B, k) tensor with each image's own; or a
             (B,) tensor with one class an image, such as the targets of a cross-entropy.
         method: how maps are made, a name in `METHODS`.
@@ -76,7 +77,11 @@ def attention_maps(
     one_each = isinstance(classes, Tensor) and classes.ndim == 1
     indices = _indices(output, classes)
     if indices.numel():
-        maps = METHODS[method](output, indices, differentiable=differentiable, channel_weights=channel_weights)
+        found = [
+            METHODS[method](layer, indices, differentiable=differentiable, channel_weights=channel_weights)
+            for layer in each_layer(output)
+        ]
+        maps = fused(found, output) if output.others else found[0]
         maps = maps if signed else maps.relu()
     else:
         maps = output.features.new_zeros(*indices.shape, *output.features.shape[2:])

@@ -83,7 +83,8 @@ def _train(stage: Stage, data: ImageData, options: Training, start: Weights | No
     if is_main_process():
         console.print(described(options.data, data))
         if isinstance(stage.network, GuidedModule):
-            console.print(f"attention is read from layer '{stage.network.layer}'")
+            names = " and ".join(f"'{name}'" for name in stage.network.layers)
+            console.print(f"attention is read from layer {names}")
         say_attention({str(out): stage.network})
     curves, record = out / "curves.png", {"options": asdict(options)}
     skipped = is_finished(out) and options.resume

@@ -226,6 +226,6 @@ def _is_fcn(options: NetworkOptions, weights: Weights | None, make: Callable[...
 
 
 def _require_fcn_options(options: NetworkOptions) -> None:
-    for name in ("arguments", "layer", "input_size", "scores", "segments"):
+    for name in ("arguments", "layer", "fusion", "input_size", "scores", "segments"):
         if getattr(options, name) not in ({}, None, "classifier"):
             raise ConfigError(f"an FCN has one layer and one classifier of its own; leave out network.{name}")

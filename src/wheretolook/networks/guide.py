@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,14 +12,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError, ImageSizeError, WhereToLookError
-from wheretolook.networks.forms import Size
+from wheretolook.networks.forms import GridForm, Size
 from wheretolook.networks.grid import CellFinder
 from wheretolook.networks.heads import PooledClassifier, classify, pooled_scores
-from wheretolook.networks.layers import DryRun, Layer, Parts, dry_run, find_layer, named_layer, split
+from wheretolook.networks.layers import DryRun, Layer, Parts, dry_run, find_layer, named_layers, split
 from wheretolook.networks.outputs import OwnScores, ScoreShapes, at_image_size, tensors_in
-from wheretolook.networks.reading import Reading, as_written, gradients_as_they_are, read_layer, uncompiled
+from wheretolook.networks.reading import Reading, as_written, gradients_as_they_are, read_layers, uncompiled
 from wheretolook.networks.trial import own_preprocessing, trial_images
-from wheretolook.records import GuidedNetwork, GuidedOutput, Part, Preprocessing, side_lengths
+from wheretolook.options.objective import Fusion
+from wheretolook.records import GuidedNetwork, GuidedOutput, LayerGrid, Part, Preprocessing, side_lengths
 
 Scores = Literal["logits", "pooled", "classifier"]
 
@@ -34,7 +36,7 @@ class GuidedModule(GuidedNetwork):
     Attributes:
         module: the user's own.
         classifier: the added classifier; None where the class scores are the module's own.
-        layer: name of the module whose output attention is read from.
+        layers: names of the modules whose outputs attention is read from, in the order in which they run.
         scores: where the class scores come from.
         input_size: height and width of the images that the module was tried with.
     """
@@ -42,7 +44,7 @@ class GuidedModule(GuidedNetwork):
     def __init__(
         self,
         module: nn.Module,
-        layer: Layer,
+        layers: Sequence[Layer],
         shapes: ScoreShapes,
         parts: Parts,
         *,
@@ -55,15 +57,24 @@ class GuidedModule(GuidedNetwork):
     ) -> None:
         super().__init__()
         self.module, self.classifier = module, classifier
-        self.layer, self.form, self.detached = layer.name, layer.form, layer.detached
+        self.layers, self.detached = tuple(layer.name for layer in layers), any(layer.detached for layer in layers)
+        self._forms = {layer.name: layer.form for layer in layers}
+        self._finest = max(range(len(layers)), key=lambda index: (layers[index].grid[0] * layers[index].grid[1], index))
         self.shapes, self.scores = shapes, scores
         self.class_names, self.preprocessing, self.input_size = class_names, preprocessing, input_size
         own = uncompiled(module)
-        self._cells = CellFinder(own, own.get_submodule(layer.name), self._grid_of)
+        self._cells = [
+            CellFinder(own, own.get_submodule(name), partial(_grid_of, form)) for name, form in self._forms.items()
+        ]
         self._parts, self._source = parts, dict(source or {"network": _class_name(module)})
         self.training = module.training  # not .train(): parts of the module keep their own modes
         if classifier is not None:
             classifier.train(module.training)
+
+    @property
+    def layer(self) -> str:
+        """The layer on whose grid the maps are: of several, the finest."""
+        return self.layers[self._finest]
 
     @property
     def segments(self) -> bool:
@@ -94,8 +105,9 @@ class GuidedModule(GuidedNetwork):
             **self._source,
             "class_names": list(self.class_names),
             "preprocessing": asdict(self.preprocessing),
-            "layer": self.layer,
+            "layer": self.layer if len(self.layers) == 1 else list(self.layers),
             "attention": self.attention,
+            "fusion": self.fusion,
             "scores": self.scores,
             "input_size": list(self.input_size),
             "segments": self.segments,
@@ -105,11 +117,13 @@ class GuidedModule(GuidedNetwork):
 
     def cells_state(self) -> dict[str, Any]:
         """Where its cells were found to lie, with the weights of that moment."""
-        return self._cells.state()
+        states = [finder.state() for finder in self._cells]
+        return states[0] if len(states) == 1 else {"layers": states}
 
     def load_cells_state(self, state: dict[str, Any]) -> None:
         """Go on with the cells that were found before."""
-        self._cells.load_state(state)
+        for finder, own in zip(self._cells, state.get("layers", [state]), strict=True):
+            finder.load_state(own)
 
     def reset_classifier(self, seed: int) -> None:
         """Start the added classifier afresh.
@@ -142,26 +156,29 @@ class GuidedModule(GuidedNetwork):
             images = images.clone() if images.is_inference() else images
             whole = segment or self.classifier is None
             with self._sizes_that_it_takes(size):
-                reading, result = read_layer(
-                    self.module, self.layer, self.form, images, leaf=self.classifier is None, whole=whole
-                )
+                leaf = self.classifier is None or len(self.layers) > 1
+                readings, result = read_layers(self.module, self._forms, images, leaf=leaf, whole=whole)
             own = self.shapes.find(result, len(images))
-            output = self._scored(reading, own)
+            output = self._scored(readings, own)
             masks = self._with_background(own.masks) if segment and own.masks is not None else None
         if masks is not None:
             masks = at_image_size(masks, size)
             masks = masks if wanted else masks.detach()
+        features = [*(reading.features for reading in readings[:-1]), output.features]
         with as_written(self.module):
-            cells = self._cells(images, side_lengths(output.features))
-        return output._replace(mask_scores=masks, cells=cells)
+            cells = [finder(images, side_lengths(grid)) for finder, grid in zip(self._cells, features, strict=True)]
+        others = [LayerGrid(*grid) for grid in zip(features, cells, strict=True)]
+        finest = others.pop(self._finest)
+        return GuidedOutput(output.class_scores, finest.features, masks, output.differentiable, finest.cells)._replace(
+            others=tuple(others), fusion=self.fusion
+        )
 
-    def _grid_of(self, result: Any, size: Size) -> Tensor:
-        return self.form.grid(next(tensors_in(result)), size)
-
-    def _scored(self, reading: Reading, own: OwnScores) -> GuidedOutput:
+    def _scored(self, readings: Sequence[Reading], own: OwnScores) -> GuidedOutput:
+        """The scores with the last layer's features; a gradient reaches the trunk where it reaches the first layer."""
+        reading, differentiable = readings[-1], readings[0].differentiable
         if self.classifier is not None:
-            with torch.set_grad_enabled(reading.differentiable):
-                return classify(self.classifier, reading.features)
+            with torch.set_grad_enabled(differentiable or len(readings) > 1):
+                return classify(self.classifier, reading.features)._replace(differentiable=differentiable)
         if self.scores == "logits":
             scores = own.logits
         else:
@@ -170,8 +187,8 @@ class GuidedModule(GuidedNetwork):
             shape = f"({len(reading.features)}, {self.shapes.logits})" if self.shapes.logits else "of pixels"
             raise ConfigError(f"expected class scores {shape}, as the module gave when it was guided, got none")
         if not scores.requires_grad:
-            raise ConfigError(f"no gradient leads from the class scores to layer '{self.layer}'; name another layer")
-        return GuidedOutput(_exact(scores), reading.features, None, reading.differentiable)
+            raise ConfigError(f"no gradient leads from the class scores to layer '{reading.name}'; name another layer")
+        return GuidedOutput(_exact(scores), reading.features, None, differentiable)
 
     @contextmanager
     def _sizes_that_it_takes(self, size: Size) -> Iterator[None]:
@@ -196,8 +213,12 @@ class GuidedModule(GuidedNetwork):
         return torch.cat([torch.zeros_like(masks[:, :1]), masks], dim=1)
 
     def extra_repr(self) -> str:
-        """The layer and where the class scores come from."""
-        return f"layer={self.layer!r}, scores={self.scores!r}, classes={len(self.class_names)}"
+        """The layers and where the class scores come from."""
+        return f"layer={' '.join(self.layers)!r}, scores={self.scores!r}, classes={len(self.class_names)}"
+
+
+def _grid_of(form: GridForm, result: Any, size: Size) -> Tensor:
+    return form.grid(next(tensors_in(result)), size)
 
 
 def _class_name(module: nn.Module) -> str:
@@ -211,13 +232,14 @@ def _exact(scores: Tensor) -> Tensor:
 
 def guide(
     module: nn.Module,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     *,
     class_names: Sequence[str] | None = None,
     scores: Literal["auto", "logits", "pooled", "classifier"] = "auto",
     preprocessing: Preprocessing | None = None,
     input_size: int | tuple[int, int] | None = None,
     images: Tensor | None = None,
+    fusion: Fusion = "mean",
     background: bool = True,
     segments: bool | None = None,
     classifier_widths: tuple[int, int] = CLASSIFIER_WIDTHS,
@@ -232,7 +254,9 @@ def guide(
         module: gives class scores (B, C), mask scores (B, S, h, w), both, or neither where `scores` is `"classifier"`;
             as a tensor or in a tuple, dict or ModelOutput.
         layer: name of the module whose output attention is read from; None for the last one with parameters at the
-            coarsest grid that moves the scores.
+            coarsest grid that moves the scores. Several names: each layer's maps are brought to the finest grid and
+            divided by their maximum, and become one as `fusion` says.
+        fusion: `"mean"` of the layers' maps, or their `"max"` cell by cell.
         class_names: the foreground classes; None for `class 0`, `class 1`, ... as the module's scores have them.
         scores: where the class scores come from: `"logits"`, the module's own; `"pooled"`, its mask scores pooled
             over the image; `"classifier"`, one that is added on the layer's features and wants training; `"auto"` for
@@ -269,14 +293,15 @@ def guide(
     _require_masks(run, scores, segments)
     names = _names(run, names, background, scores)
     origin = _source(run.shapes, scores)
-    found = find_layer(run) if layer is None else named_layer(run, own, layer)
+    wanted = [layer] if isinstance(layer, str) else layer
+    found = [find_layer(run)] if wanted is None else named_layers(run, own, wanted, added=origin == "classifier")
     classifier = None
     if origin == "classifier":
-        classifier = PooledClassifier(found.channels, classifier_widths, len(names))
+        classifier = PooledClassifier(found[-1].channels, classifier_widths, len(names))
         classifier.reset_parameters(seed)
         classifier.to(next(own.parameters(), torch.empty(0)).device)
     _say(own, found, run)
-    return GuidedModule(
+    network = GuidedModule(
         module,
         found,
         run.shapes,
@@ -288,6 +313,8 @@ def guide(
         classifier=classifier,
         source=source,
     )
+    network.fusion = fusion
+    return network
 
 
 def _require_masks(run: DryRun, scores: str, segments: bool | None) -> None:
@@ -340,19 +367,20 @@ def _source(shapes: ScoreShapes, scores: str) -> Scores:
     return "logits" if scores == "logits" else "pooled"
 
 
-def _parts(module: nn.Module, run: DryRun, layer: Layer, source: Scores) -> Parts:
-    parts = split(module, run, layer.name, "segmenter" if run.shapes.masks else "classifier")
+def _parts(module: nn.Module, run: DryRun, layers: Sequence[Layer], source: Scores) -> Parts:
+    parts = split(module, run, [layer.name for layer in layers], "segmenter" if run.shapes.masks else "classifier")
     if source == "classifier":
         parts["classifier"] = ([], [])  # the module's own class scores are nobody's
     return parts
 
 
-def _say(module: nn.Module, layer: Layer, run: DryRun) -> None:
-    logger.info(
-        "attention of %s is read from layer '%s': %d channels on %dx%d cells for images of %dx%d",
-        type(module).__name__,
-        layer.name,
-        layer.channels,
-        *reversed(layer.grid),
-        *reversed(run.size),
-    )
+def _say(module: nn.Module, layers: Sequence[Layer], run: DryRun) -> None:
+    for layer in layers:
+        logger.info(
+            "attention of %s is read from layer '%s': %d channels on %dx%d cells for images of %dx%d",
+            type(module).__name__,
+            layer.name,
+            layer.channels,
+            *reversed(layer.grid),
+            *reversed(run.size),
+        )

@@ -1,7 +1,7 @@
 """Find the layer of any network where attention is read: one dry run with hooks, then the gradient of its scores."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -241,18 +241,53 @@ def named_layer(run: DryRun, module: nn.Module, name: str) -> Layer:
     return _layer(run, indices[0])
 
 
+def named_layers(run: DryRun, module: nn.Module, names: Sequence[str], *, added: bool) -> list[Layer]:
+    """The layers of these names, in the order in which they run.
+
+    Args:
+        run: the dry run.
+        module: the network.
+        names: of the layers.
+        added: the class scores come from a classifier that is added on the last of them.
+
+    Raises:
+        ConfigError: as `named_layer`; or a name twice, or no way from one of several layers to the class scores.
+    """
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"expected names of layers, each once, got {' '.join(names) or 'none'}")
+    found = {name: named_layer(run, module, name) for name in names}
+    indices = sorted(index for index, call in enumerate(run.calls) if call.name in found)
+    if len(indices) > 1:
+        _require_ways(run, indices, added=added)
+    return [found[run.calls[index].name] for index in indices]
+
+
+def _require_ways(run: DryRun, indices: Sequence[int], *, added: bool) -> None:
+    """Make sure that something leads from each of several layers to the scores that are read off the last, or off all.
+
+    Raises:
+        ConfigError: nothing does.
+    """
+    last = run.calls[indices[-1]]
+    ways = [_gradients(last.output, run.calls)] if added else [run.gradients, run.mask_gradients]
+    for index in indices[:-1] if added else indices:
+        if all(gradients[index] is None for gradients in ways):
+            end = f"layer '{last.name}' and its classifier" if added else "the class scores"
+            raise ConfigError(f"nothing leads from layer '{run.calls[index].name}' to {end}; leave it out")
+
+
 def runs_twice(name: str) -> str:
     """What to say of a layer that has no single output."""
     return f"layer '{name}' runs more than once in one forward, so its attention is not one map; name another layer"
 
 
-def split(module: nn.Module, run: DryRun, layer: str, heads: Part) -> Parts:
-    """Which part of the network everything belongs to: what the layer's cells are made by is the trunk.
+def split(module: nn.Module, run: DryRun, layers: Sequence[str], heads: Part) -> Parts:
+    """Which part of the network everything belongs to: what the layers' cells are made by is the trunk.
 
     Args:
         module: the network.
         run: its dry run.
-        layer: where attention is read.
+        layers: where attention is read.
         heads: the part that the rest is; where the network scores both images and pixels, what only its class scores
             need is `classifier` whatever this says.
     """
@@ -261,14 +296,15 @@ def split(module: nn.Module, run: DryRun, layer: str, heads: Part) -> Parts:
         ends.setdefault(call.name, index)
     parts: Parts = {"trunk": ([], []), "classifier": ([], []), "segmenter": ([], [])}
     both = bool(run.shapes.logits and run.shapes.masks)
-    made_by = _gradients(run.calls[ends[layer]].output, run.calls)
+    made_by = {layer: _gradients(run.calls[ends[layer]].output, run.calls) for layer in layers}
 
     def part_of(name: str) -> Part:
         output = run.calls[ends[name]].output
         followed = output is not None and output.requires_grad and not run.calls[ends[name]].detached
         # in their order alone, the side branches of a decoder that have run by then would be of the trunk
-        if ends[name] <= ends[layer] and (made_by[ends[name]] is not None or not followed):
-            return "trunk"
+        for layer, gradients in made_by.items():
+            if ends[name] <= ends[layer] and (gradients[ends[name]] is not None or not followed):
+                return "trunk"
         only_classifies = run.mask_gradients[ends[name]] is None and run.gradients[ends[name]] is not None
         return "classifier" if both and only_classifies else heads
 

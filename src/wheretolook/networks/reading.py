@@ -1,7 +1,7 @@
 """Read a layer's grid during one forward, with hooks that live only as long and mind only their own thread."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -75,7 +75,7 @@ class Enough(BaseException):
 
 
 class _Current(threading.local):
-    reading: Reading | None = None
+    readings: Sequence[Reading] = ()
 
 
 _current = _Current()
@@ -83,8 +83,7 @@ _current = _Current()
 
 def _hook(layer: nn.Module, _inputs: Any, result: Any) -> Any:
     """One for all networks: what `torch.compile` has once seen here stays valid in later calls."""
-    reading = _current.reading
-    return reading.take(result) if reading is not None and reading.layer is layer else None
+    return next((reading.take(result) for reading in _current.readings if reading.layer is layer), None)
 
 
 @cache
@@ -101,39 +100,41 @@ def gradients_as_they_are() -> Iterator[bool]:
         yield wanted
 
 
-def read_layer(
-    module: nn.Module, name: str, form: GridForm, images: Tensor, *, leaf: bool, whole: bool
-) -> tuple[Reading, Any]:
-    """Run the module and read the grid of one of its layers.
+def read_layers(
+    module: nn.Module, forms: Mapping[str, GridForm], images: Tensor, *, leaf: bool, whole: bool
+) -> tuple[list[Reading], Any]:
+    """Run the module and read the grids of some of its layers.
 
     Args:
         module: the network, compiled or not.
-        name: of the layer.
-        form: how the layer's output holds a grid.
+        forms: of the layers by name, in the order in which they run: how their outputs hold a grid.
         images: a batch.
-        leaf: whether the grid becomes a leaf where its gradient would be cut off.
-        whole: False lets the forward end at the layer; compiled modules run to their end.
+        leaf: whether a grid becomes a leaf where its gradient would be cut off.
+        whole: False lets the forward end at the last layer; compiled modules run to their end.
 
     Returns:
-        The reading, and what the module gave; None where it did not run to its end.
+        The readings, and what the module gave; None where it did not run to its end.
 
     Raises:
-        ConfigError: the layer runs more than once.
+        ConfigError: a layer runs more than once.
     """
-    layer = uncompiled(module).get_submodule(name)
-    compiled = is_compiled(module)
-    ends = not whole and not compiled
-    reading, outer = Reading(name, layer, form, side_lengths(images), leaf=leaf, ends=ends), _current.reading
-    handle = layer.register_forward_hook(_hook_between_graphs() if compiled else _hook)
-    _current.reading = reading
+    own, compiled, size = uncompiled(module), is_compiled(module), side_lengths(images)
+    last = [*forms][-1] if not (whole or compiled) else None
+    readings = [
+        Reading(name, own.get_submodule(name), form, size, leaf=leaf, ends=name == last) for name, form in forms.items()
+    ]
+    outer, hook = _current.readings, _hook_between_graphs() if compiled else _hook
+    handles = [reading.layer.register_forward_hook(hook) for reading in readings]
+    _current.readings = readings
     try:
-        with _same_operations(module, name, compiled):
-            return reading, module(images)
+        with _same_operations(module, " ".join(forms), compiled):
+            return readings, module(images)
     except Enough:
-        return reading, None
+        return readings, None
     finally:
-        _current.reading = outer
-        handle.remove()
+        _current.readings = outer
+        for handle in handles:
+            handle.remove()
 
 
 def uncompiled(module: nn.Module) -> nn.Module:
@@ -155,7 +156,7 @@ def is_compiled(module: nn.Module) -> bool:
     )
 
 
-def _same_operations(module: nn.Module, layer: str, compiled: bool) -> AbstractContextManager[object]:
+def _same_operations(module: nn.Module, layers: str, compiled: bool) -> AbstractContextManager[object]:
     """Have a module do the same operations with gradients on and off, and in a graph of its own where compiled.
 
     torch's own attention layer takes a shorter way, of other rounding, where no gradient is wanted, and compiled code
@@ -166,16 +167,16 @@ def _same_operations(module: nn.Module, layer: str, compiled: bool) -> AbstractC
         if compiled:
             stack.enter_context(torch._dynamo.config.patch(skip_nnmodule_hook_guards=False))
         if compiled or attends:
-            stack.enter_context(_plain_functions(layer)())
+            stack.enter_context(_plain_functions(layers)())
         return stack.pop_all()
 
 
 @cache
-def _plain_functions(layer: str) -> type[TorchFunctionMode]:
+def _plain_functions(layers: str) -> type[TorchFunctionMode]:
     class PlainFunctions(TorchFunctionMode):
-        """A class for each layer, since compiled code tells the modes apart by their class."""
+        """A class for each choice of layers, since compiled code tells the modes apart by their class."""
 
-        read = layer
+        read = layers
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is F.multi_head_attention_forward and not torch.compiler.is_compiling():

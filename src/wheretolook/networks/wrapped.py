@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from wheretolook.networks.modes import evaluation_mode
 from wheretolook.networks.trial import trial_images
 from wheretolook.networks.weights import Weights, broken_description, preprocessing_of
 from wheretolook.options.network import NetworkOptions
+from wheretolook.options.objective import Fusion
 from wheretolook.records import Preprocessing
 
 log = logging.getLogger("wheretolook")
@@ -129,12 +130,18 @@ def _makes_sense(description: Mapping[str, Any]) -> bool:
     pairs = (description.get("input_size"), description.get("classifier_widths"))
     return (
         isinstance(description.get("arguments", {}), Mapping)
-        and isinstance(description.get("layer"), str | None)
+        and _is_layer(description.get("layer"))
+        and description.get("fusion", "mean") in get_args(Fusion)
         and description.get("scores") in ("logits", "pooled", "classifier")
         and isinstance(description.get("background"), bool)
         and isinstance(description.get("segments"), bool | None)
         and all(pair is None or _is_pair(pair) for pair in pairs)
     )
+
+
+def _is_layer(value: Any) -> bool:
+    several = isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
+    return several or isinstance(value, str | None)
 
 
 def _is_pair(value: Any) -> bool:
@@ -173,6 +180,7 @@ def _guided(
         scores=options.scores or description.get("scores") or "auto",
         preprocessing=preprocessing or made.preprocessing,
         input_size=None if size is None else (int(size[0]), int(size[1])),
+        fusion=options.fusion or description.get("fusion") or "mean",
         background=bool(description.get("background", True)),
         segments=next((answer for answer in said if answer is not None), None),
         source=made.source,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from wheretolook.options.objective import Method
+from wheretolook.options.objective import Fusion, Method
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,12 @@ class NetworkOptions:
             libraries; transformers:FOLDER with a config.json; package.module:function of your own; none for what the
             weights are of, and fcn8s where there are none.
         arguments: what the library or the function takes besides, such as {encoder_name: resnet18}.
-        layer: name of the module whose output attention is read from; none to find it.
+        layer: name of the module whose output attention is read from; several names for the maps of several layers;
+            none to find it.
         attention: how attention maps are made, in training, figures and pictures alike, and kept with the weights; cam
             only for one linear layer behind global average pooling; none for what the weights say, and grad_cam.
+        fusion: of the maps of several layers, each brought to the finest grid and divided by its maximum: their mean,
+            or the maximum cell by cell; none for what the weights say, and mean.
         scores: where class scores come from: logits of the network's own, its mask scores pooled over the image, or an
             added classifier that wants training; none for the first of the network's own that there are.
         segments: true for mask scores in an output that has the shape of the images; none takes that for an image (an
@@ -35,8 +38,9 @@ class NetworkOptions:
 
     name: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    layer: str | None = None
+    layer: list[str] | str | None = None
     attention: Method | None = None
+    fusion: Fusion | None = None
     scores: Literal["logits", "pooled", "classifier"] | None = None
     segments: bool | None = None
     input_size: tuple[int, int] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Method = Literal["grad_cam", "cam", "hires_cam", "layer_cam", "grad_cam_plus_plus", "xgrad_cam"]
+Fusion = Literal["mean", "max"]
 ChannelWeights = Literal["constant", "second_order"]
 Normalising = Literal["min_max", "max", "none"]
 Extremes = Literal["constant", "differentiated"]

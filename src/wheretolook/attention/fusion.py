@@ -1,0 +1,71 @@
+"""The maps of several layers, made one."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wheretolook.cells import onto_grid
+from wheretolook.options.objective import Fusion
+from wheretolook.records import GuidedOutput, side_lengths
+
+
+def each_layer(output: GuidedOutput) -> list[GuidedOutput]:
+    """A record for each layer that attention is read from, with that layer alone; the finest first.
+
+    Args:
+        output: what the network's forward gave.
+
+    Example:
+        >>> from wheretolook.records import LayerGrid
+        >>> fine, coarse = torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)
+        >>> output = GuidedOutput(torch.zeros(1, 2), fine, others=(LayerGrid(coarse),))
+        >>> [tuple(layer.features.shape) for layer in each_layer(output)]
+        [(1, 4, 8, 8), (1, 6, 4, 4)]
+    """
+    alone = output._replace(others=())
+    return [alone, *(alone._replace(features=grid.features, cells=grid.cells) for grid in output.others)]
+
+
+def fused(maps: Sequence[Float[Tensor, "batch k _ _"]], output: GuidedOutput) -> Float[Tensor, "batch k h w"]:
+    """Signed maps of each layer, as one map on the finest layer's grid.
+
+        F = fuse of relu(A_l) / max A_l,    fuse the mean over the layers l, or their maximum cell by cell
+
+    Where no layer is above 0, F is what they say against the class: minus the fuse of relu(-A_l) / max(-A_l); so the
+    ReLU of F is the fused ReLUs. The extremes are differentiated along: to make one layer's map smaller as a whole
+    gains nothing.
+
+    Args:
+        maps: of each layer of `each_layer`, before their ReLU.
+        output: the record; its `fusion` says how.
+
+    Source: this project. LayerCAM (Jiang et al., IEEE TIP 30, 2021) takes the maximum too, of maps that it scales by
+    tanh(2 A / max A) for shallow layers; pytorch-grad-cam takes the mean of maps scaled to [0, 1].
+
+    Example:
+        >>> one, other = torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([[[[1.0, 3.0]]]])
+        >>> from wheretolook.records import LayerGrid
+        >>> output = GuidedOutput(torch.zeros(1, 1), one, others=(LayerGrid(other),))
+        >>> fused([one, other], output)
+        tensor([[[[0.6667, 0.5000]]]])
+    """
+    grid = side_lengths(output.features)
+    here = [
+        onto_grid(layer.flatten(0, 1), grid, record.cells, output.cells).unflatten(0, layer.shape[:2])
+        for layer, record in zip(maps, each_layer(output), strict=True)
+    ]
+    speaks_for = _fuse([_by_maximum(layer.relu()) for layer in here], output.fusion)
+    against = _fuse([_by_maximum((-layer).relu()) for layer in here], output.fusion)
+    return torch.where(speaks_for > 0, speaks_for, -against)
+
+
+def _fuse(maps: Sequence[Tensor], fusion: Fusion) -> Tensor:
+    stacked = torch.stack(list(maps))
+    return stacked.mean(dim=0) if fusion == "mean" else stacked.amax(dim=0)
+
+
+def _by_maximum(maps: Tensor, eps: float = 1e-30) -> Tensor:
+    high = maps.amax(dim=(2, 3), keepdim=True)
+    return maps / torch.where(high > eps, high, 1.0)
