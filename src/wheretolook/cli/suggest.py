@@ -38,7 +38,8 @@ def suggest_images(options: Suggest) -> list[Suggestion]:
         batches = shown_batches(dataset, options.data, "images")
         found = suggest(network, dataset, options.count, options.rule, options.seed, batches=batches)
         cells = [_cell(network, dataset, suggestion) for suggestion in found]
-    about = f"chosen: {options.rule.replace('_', ' ')}, {len(found)} of {len(dataset)} images; colour: attention, with lines at 20 % and 50 % of its maximum"
+    rule = options.rule.replace("_", " ")
+    about = f"{rule}, {len(found)} of {len(dataset)} images; attention, with lines at 20 % and 50 % of its maximum"
     write_text(out / LIST, "".join(f"{suggestion.name}\n" for suggestion in found))
     _write_reasons(out / REASONS, found, dataset.class_names)
     picture_sheet(cells, out / SHEET, title="Annotate next", about=about, columns=COLUMNS, side=SIDE)
