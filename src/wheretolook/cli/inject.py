@@ -43,6 +43,11 @@ def inject(options: Inject) -> Path:
         raise ConfigError(f"expected a strength from 0 to 1, got {options.strength}")
     if options.seed < 0:
         raise ConfigError(f"expected a seed of at least 0, got {options.seed}")
+    tied, *measured = (Path(split).stem for split in (options.split, *options.measured))
+    if not measured or len({tied, *measured}) <= len(measured):
+        raise ConfigError(
+            f"expected a split to train on and others of other names to measure, got {', '.join((tied, *measured))}"
+        )
     out = user_path(options.out)
     config = DataOptions(root=options.data, layout=options.layout, resize=options.resize)
     datasets = {split: open_dataset(config, split) for split in (options.split, *options.measured)}
@@ -64,7 +69,6 @@ def inject(options: Inject) -> Path:
             (folder / name).mkdir()
         rows = [row for split, dataset in datasets.items() for row in _copied(dataset, split, options, folder)]
         _write_tables(folder, class_names, rows)
-        tied, *measured = (Path(split).stem for split in (options.split, *options.measured))
         splits = {"split": tied, "val_split": measured[0]}
         recipe = {"data": {"root": str(out), **splits, "group_by": ["mark"]}, "test_split": measured[-1], **GUIDANCE}
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
@@ -83,6 +87,11 @@ def _copied(dataset: ImageDataset, split: str, options: Inject, folder: Path) ->
         present = sample.labels.nonzero().flatten().tolist()
         if not present:
             continue  # no class to tie a mark to
+        if options.shortcut == "background" and not sample.segmented:  # it would be painted all over, objects too
+            raise DataError(
+                f"{options.data}: expected a mask of every image, to tell backgrounds from objects, got none of"
+                f" '{sample.name}' in {split}; choose another mark, or give lists of images that have masks"
+            )
         random = np.random.default_rng((options.seed, zlib.crc32(f"{split}/{sample.name}".encode())))
         own = present[int(random.integers(len(present)))]
         mark = drawn_class(own, len(dataset.class_names), options.strength if tied else 0.5, random)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from wheretolook.data.classes import class_index
-from wheretolook.data.images import image_size, say_of_turns
+from wheretolook.data.images import image_size, on_upright, say_of_turns
 from wheretolook.data.names import say_once
 from wheretolook.data.tables import Row, known_image, rows
 from wheretolook.errors import DataError
@@ -104,6 +104,22 @@ def scaled(box: Box, full_size: tuple[int, int], size: tuple[int, int]) -> Box:
     left, right = (side * across[1] / across[0] for side in (box.left, box.right))
     top, bottom = (side * down[1] / down[0] for side in (box.top, box.bottom))
     return Box(box.class_index, left, top, right, bottom)
+
+
+def upright_box(box: Box, drawn_on: tuple[int, int], image: Path, what: str) -> Box:
+    """The box in pixels of the upright image.
+
+    Args:
+        box: in pixels of the image as a tool saw it.
+        drawn_on: height and width of that.
+        image: the image's file.
+        what: what to call the drawing in messages.
+
+    Raises:
+        DataError: the image has other proportions.
+    """
+    corners = on_upright(np.array(box[1:], float).reshape(2, 2), drawn_on, image, what)
+    return Box(box.class_index, *corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
 
 
 def pixels_of(box: Box) -> tuple[slice, slice]:

@@ -1,7 +1,7 @@
 """What annotation tools draw: polygons, run lengths, boxes, masks of single objects, and the planes that they make."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from wheretolook.data.boxes import Box, pixels_of
-from wheretolook.data.images import opened, oriented_size
+from wheretolook.data.boxes import Box, pixels_of, upright_box
+from wheretolook.data.images import TURNED, on_upright, opened, oriented_size, say_of_turns
 from wheretolook.data.masks import upright_values
 from wheretolook.errors import DataError
 from wheretolook.records import VOID
@@ -82,16 +82,29 @@ class Drawing:
         Raises:
             DataError: the drawing is of another size, or a shape is none.
         """
-        upright, _ = oriented_size(image)
-        size = self.size or upright
-        if size not in (upright, upright[::-1]):  # before anything of that size is made
-            raise DataError(
-                f"{self.where} is of an image of {size[1]}x{size[0]}, but {image} is {upright[1]}x{upright[0]};"
-                " make them equal"
-            )
-        drawn = [(shape.class_index, rasterised(shape, size, self.where)) for shape in self.shapes]
+        upright, orientation = oriented_size(image)
+        size, shapes = self.size or upright, self.shapes
+        if size != upright and not (
+            orientation in TURNED and size == upright[::-1]
+        ):  # before anything of that size is made
+            shapes = tuple(_on_upright(shape, size, image, self.where) for shape in shapes)
+            size = upright
+        say_of_turns(image)
+        drawn = [(shape.class_index, rasterised(shape, size, self.where)) for shape in shapes]
         turned = [(index, upright_values(on.astype(np.uint8), Path(self.where), image) > 0) for index, on in drawn]
         return painted(turned, upright)
+
+
+def _on_upright(shape: Shape, size: tuple[int, int], image: Path, where: str) -> Shape:
+    """The shape as it lies on the upright image; one that has pixels in place of corners has the image's size."""
+    if (shape.rle, shape.file, shape.patch) != (None, None, None):
+        upright, _ = oriented_size(image)
+        raise DataError(
+            f"{where} is of an image of {size[1]}x{size[0]}, but {image} is {upright[1]}x{upright[0]}; make them equal"
+        )
+    polygons = tuple(on_upright(corners, size, image, where) for corners in shape.polygons)
+    box = None if shape.box is None else upright_box(Box(0, *shape.box), size, image, where)[1:]
+    return replace(shape, polygons=polygons, box=box)
 
 
 def painted(shapes: Iterable[tuple[int | None, Pixels]], size: tuple[int, int]) -> Planes:

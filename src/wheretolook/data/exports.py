@@ -156,19 +156,24 @@ def entry(name: str, image: Path, shapes: Sequence[Shape], where: str, size: tup
         shapes: what was drawn.
         where: what to call it in messages.
         size: height and width that the tool saw; None for those of the upright image.
+
+    Raises:
+        DataError: an image of no size.
     """
     indices = frozenset(shape.class_index for shape in shapes if shape.class_index is not None)
     known = [shape for shape in shapes if shape.class_index is not None]
     if not shapes or not all(shape.box for shape in known) or len(known) < len(shapes):
         return Entry(name, image, class_indices=indices, drawing=Drawing(tuple(shapes), where, size))
     height, width = size or image_size(image)
+    if min(height, width) < 1:
+        raise DataError(f"{where}: expected the size of its image, got {width}x{height}; export it anew")
     boxes = []
     for shape in known:
         assert shape.box is not None and shape.class_index is not None
         left, top, right, bottom = np.clip(shape.box, 0, [width, height, width, height]).tolist()
         if left < right and top < bottom:
             boxes.append(Box(shape.class_index, left, top, right, bottom))
-    return Entry(name, image, class_indices=indices, boxes=tuple(boxes))
+    return Entry(name, image, class_indices=indices, boxes=tuple(boxes), drawn_on=size)
 
 
 def corners(values: object, where: str) -> np.ndarray:

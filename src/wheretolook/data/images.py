@@ -64,6 +64,46 @@ def oriented_size(path: Path) -> tuple[tuple[int, int], int]:
     return (height, width), orientation
 
 
+def on_upright(
+    points: Float[np.ndarray, "points 2"], drawn_on: tuple[int, int], path: Path, what: str
+) -> Float[np.ndarray, "points 2"]:
+    """Points in pixels of the upright image: the tool saw it upright or as it is stored, at this size or another.
+
+    Args:
+        points: x and y of each, in pixels of what the tool saw.
+        drawn_on: height and width of that.
+        path: the image file.
+        what: what to call the drawing in messages.
+
+    Raises:
+        DataError: the file is missing or no image, or has other proportions.
+    """
+    size, orientation = oriented_size(path)
+    stored = size[::-1] if orientation in TURNED else size
+    if drawn_on != size and (drawn_on == stored or not proportional(drawn_on, size)):
+        if not proportional(drawn_on, stored):
+            raise DataError(
+                f"{what} is of an image of {drawn_on[1]}x{drawn_on[0]}, but {path} is {size[1]}x{size[0]};"
+                " make them equal"
+            )
+        x, y = points[:, 0], points[:, 1]
+        across = drawn_on[0] - y if orientation in (6, 7) else y
+        down = drawn_on[1] - x if orientation in (7, 8) else x
+        points, drawn_on = np.stack([across, down], axis=1), drawn_on[::-1]
+    return points * (size[1] / drawn_on[1], size[0] / drawn_on[0])
+
+
+def proportional(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether two sizes are of one shape, but for rounding to whole pixels or a hundredth.
+
+    Example:
+        >>> proportional((375, 500), (750, 1000)), proportional((333, 500), (107, 160)), proportional((3, 4), (4, 3))
+        (True, True, False)
+    """
+    one, other = first[0] * second[1], first[1] * second[0]
+    return min(first) > 0 and abs(one - other) < max(*first, *second, one / 100)
+
+
 def say_of_turns(path: Path) -> None:
     """Warn, once a folder, of a photograph whose turning no mask can show: one drawn on stored pixels has its size too.
 

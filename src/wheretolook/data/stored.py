@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from wheretolook.data.boxes import Box, paint_boxes, scaled
+from wheretolook.data.boxes import Box, paint_boxes, scaled, upright_box
 from wheretolook.data.dataset import ImageDataset
 from wheretolook.data.drawings import Drawing
 from wheretolook.data.images import image_size, read_image, say_of_turns
@@ -44,6 +44,7 @@ class Entry(NamedTuple):
     boxes: tuple[Box, ...] = ()
     group: str = ""  # what a table of attributes says
     drawing: Drawing | None = None  # in place of mask and boxes
+    drawn_on: tuple[int, int] | None = None  # height and width that the boxes are in pixels of; None: the upright image
 
 
 class StoredImages(ImageDataset):
@@ -132,7 +133,11 @@ class StoredImages(ImageDataset):
     def _boxed(self, entry: Entry, image: Float[Tensor, "3 height width"]) -> Sample:
         """An image of which only labels and boxes are known, if any."""
         full_size, size = image_size(entry.image), side_lengths(image)
-        boxes = [scaled(box, full_size, size) for box in entry.boxes]
+        what = f"the annotation of {entry.name}"
+        full = [upright_box(box, entry.drawn_on or full_size, entry.image, what) for box in entry.boxes]
+        if full:
+            say_of_turns(entry.image)
+        boxes = [scaled(box, full_size, size) for box in full]
         labels = self._labels(entry.class_indices)
         painted = paint_boxes(boxes, size) if boxes else np.full(size, VOID, np.uint8)
         mask = torch.from_numpy(painted.astype(np.int64))

@@ -74,7 +74,7 @@ def boxed_entry(name: str, image: Path, path: Path, class_names: tuple[str, ...]
                 f"{path}: unknown class '{label}'{nearest(label, class_names)}; known: {', '.join(class_names)}"
             )
         shapes.append(Shape(class_names.index(label), box=box_of(corners, str(path))))
-    found = entry(name, image, shapes, str(path))
+    found = entry(name, image, shapes, str(path), _size(path))
     return found if shapes else found._replace(drawing=None)
 
 
@@ -87,6 +87,16 @@ def _objects(path: Path) -> list[tuple[str, list[float]]]:
             raise DataError(f"{path}: expected a bndbox of each object, got none of '{label}'")
         found.append((label, finite([box.findtext(corner) for corner in CORNERS], f"{path}: '{label}'", 4)))
     return found
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Height and width as the file has them; None where it does not, or has 0, as some tools write."""
+    written = (_root(path).findtext(f"size/{side}") or "0" for side in ("height", "width"))
+    try:
+        height, width = (int(float(side)) for side in written)
+    except (ValueError, OverflowError):
+        return None
+    return (height, width) if min(height, width) > 0 else None
 
 
 def _root(path: Path) -> ElementTree.Element:
