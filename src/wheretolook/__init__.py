@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from wheretolook.networks.fcn.network import FCN8s, FCN16s, FCN32s
     from wheretolook.networks.files import load_network, save_network
     from wheretolook.networks.guide import GuidedModule, guide
-    from wheretolook.networks.modes import second_order_attention
+    from wheretolook.networks.modes import dry_run, second_order_attention
     from wheretolook.options.data import DataOptions, ScenesOptions
     from wheretolook.options.network import NetworkOptions
     from wheretolook.options.objective import (
@@ -126,6 +126,7 @@ __all__ = [
     "classification_loss",
     "collate",
     "cross_entropy_loss",
+    "dry_run",
     "energy_loss",
     "evaluate",
     "explain",
@@ -211,7 +212,7 @@ _HOMES = {
         "GuidedModule",
         "guide",
     ),
-    "networks.modes": ("second_order_attention",),
+    "networks.modes": ("dry_run", "second_order_attention"),
     "options.data": ("DataOptions", "ScenesOptions"),
     "options.network": ("NetworkOptions",),
     "options.objective": (

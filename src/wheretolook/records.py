@@ -98,6 +98,16 @@ def shows_object(targets: UInt8[Tensor, "planes height width"]) -> Bool[Tensor, 
     return (targets == 1).any(dim=2).any(dim=1)
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """The type of number of most digits that a device computes with: not all have double precision, as Apple's.
+
+    Example:
+        >>> widest(torch.device("cpu")), widest(torch.device("mps"))
+        (torch.float64, torch.float32)
+    """
+    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch."""
     labels = torch.stack([sample.labels for sample in samples])

@@ -70,3 +70,53 @@ def test_what_is_no_data_set_is_said(data, capsys):
 def test_pictures_may_be_left_out(data):
     checked(data, "--pictures", "0")
     assert not (data.parent / "out/annotations.png").exists()
+
+
+@pytest.mark.parametrize("broken", ["a", "b"])
+@pytest.mark.parametrize("fault", ["no image", "of another size", "of no class"])
+@pytest.mark.parametrize("layout", ["folder", "labelled", "class_folders", "voc"])
+def test_a_broken_mask_is_a_line_and_stops_nothing(data, layout, fault, broken):
+    """Whichever it is of the masks, and whether or not tables or folders say the class of its image."""
+    masks, images = {name: data / f"masks/{name}.png" for name in CATS}, data / "images"
+    if layout == "labelled":
+        (data / "labels.csv").write_text("image,classes\n" + "".join(f"{name},cat\n" for name in CATS))
+    elif layout == "class_folders":
+        for name in CATS:
+            split = "val" if name == "d" else "train"
+            for path, target in (
+                (images / f"{name}.png", data / split / "cat"),
+                (masks[name], data / "masks" / split / "cat"),
+            ):
+                target.mkdir(parents=True, exist_ok=True)
+                masks[name] = path.rename(target / path.name)
+        images.rmdir()
+        (data / "splits/train.txt").unlink()
+        (data / "splits/val.txt").unlink()
+        (data / "splits").rmdir()
+    elif layout == "voc":
+        for old, new in (
+            ("images", "JPEGImages"),
+            ("masks", "SegmentationClass"),
+            ("splits", "ImageSets/Segmentation"),
+        ):
+            (data / new).parent.mkdir(exist_ok=True)
+            (data / old).rename(data / new)
+        masks = {name: data / f"SegmentationClass/{name}.png" for name in CATS}
+    if fault == "no image":
+        masks[broken].write_bytes(b"")
+    else:
+        values = np.ones((40, 60), np.uint8)
+        Image.fromarray(values[1:] if fault == "of another size" else 7 * values).save(masks[broken])
+    lines = checked(data)
+    problems = [line for line in lines if line.startswith("- ")]
+    assert [line for line in problems if f"{broken}.png" in line], problems
+    assert "train: 3 images, 60x40 pixels" in lines and "  classes: cat 2" in lines
+    assert "  annotation: masks 2 (2 of 3 images were read whole)" in lines and "val: 1 images, 60x40 pixels" in lines
+
+
+def test_where_every_mask_is_broken_the_split_is_a_line(data):
+    for name in "abc":
+        (data / f"masks/{name}.png").write_bytes(b"")
+    lines = checked(data)
+    assert [line for line in lines if line.startswith("- train: ") and "a.png" in line]
+    assert "val: 1 images, 60x40 pixels" in lines

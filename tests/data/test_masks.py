@@ -206,7 +206,7 @@ def test_a_renumbered_palette_of_voc_is_seen(tmp_path):
     assert opened(tmp_path, "train")[0].labels.nonzero().flatten().tolist() == [11]
     renumbered(mask, (0, 12, 255), voc_palette()).save(tmp_path / "SegmentationClass/a.png")
     with pytest.raises(DataError, match=r"the value 1 in the colour \(64, 0, 128\), which is .* of 12 \(dog\)"):
-        opened(tmp_path, "train")
+        opened(tmp_path, "train")[0]
 
 
 @pytest.mark.parametrize(("value", "what"), [(0, "0 (background)"), (255, "255 (void)"), (20, "20 (tvmonitor)")])
@@ -215,7 +215,7 @@ def test_a_class_in_the_colour_of_something_else_is_named(tmp_path, value, what)
     palette[2] = palette[value]
     in_colours(corner_mask(2), palette).save(write_voc(tmp_path) / "SegmentationClass/a.png")
     with pytest.raises(DataError, match=re.escape(f"which is the colour of {what} in other masks")):
-        opened(tmp_path, "train")
+        opened(tmp_path, "train")[0]
     palette[2] = (1, 2, 3)  # a colour that means nothing is no sign of another number
     in_colours(corner_mask(2), palette).save(tmp_path / "SegmentationClass/a.png")
     assert opened(tmp_path, "train")[0].labels.nonzero().flatten().tolist() == [1]
@@ -265,7 +265,7 @@ def test_masks_that_lose_values_are_said(drawn, caplog):
     assert "masks: 1 file is not read, first a.jpg; expected .png, .bmp, .tif, .tiff" in caplog.text
     Image.fromarray(corner_mask(2)).save(drawn / "masks/a.tif", compression="jpeg")
     with pytest.raises(DataError, match=r"a\.tif is compressed with loss; expected a PNG, BMP or TIFF"):
-        opened(drawn, "all")
+        opened(drawn, "all")[0]
 
 
 def stored(picture, orientation):
@@ -339,4 +339,4 @@ def test_a_turn_is_said_of_boxes_too_and_not_of_labels(tmp_path, caplog, boxed):
 def test_a_mask_of_neither_size_is_refused(drawn):
     write_mask(drawn / "masks/a.png", corner_mask(1, 16, 12))  # turned, but its image is not
     with pytest.raises(DataError, match=r"a\.png is 12x16 but its image .*a\.jpg is 16x12"):
-        opened(drawn, "all")
+        opened(drawn, "all")[0]

@@ -11,7 +11,18 @@ from torch import nn
 
 from wheretolook.cli.main import main
 from wheretolook.data import open_dataset
-from wheretolook.evaluation.propagate import Seen, cross_validated, fitted, overlap, probable_mask, propagated, seen_in
+from wheretolook.evaluation.propagate import (
+    PENALTIES,
+    Gathered,
+    Seen,
+    cross_validated,
+    fitted,
+    gathered,
+    overlap,
+    probable_mask,
+    propagated,
+    seen_in,
+)
 from wheretolook.networks.guide import guide
 from wheretolook.networks.hypercolumns import Hypercolumns
 from wheretolook.options.data import DataOptions, ScenesOptions
@@ -29,8 +40,9 @@ def drawn(places: int, seed: int, noise: float = 0.0) -> Seen:
 
 
 def test_the_probe_finds_the_channel_that_tells():
-    probe = fitted([drawn(400, seed) for seed in range(3)], 2, 1e-3)
-    assert overlap(probe, [drawn(400, 9)]) > 0.95
+    probe = fitted(gathered([drawn(400, seed) for seed in range(3)]), 2, 1e-3)
+    others = drawn(400, 9)
+    assert overlap(probe.logits(others.columns), others.shares) > 0.95
     assert probe.weight[1].abs() > 10 * probe.weight[[0, 2]].abs().max()
 
 
@@ -38,7 +50,7 @@ def test_at_the_optimum_the_gradient_vanishes_and_the_penalty_shrinks_the_weight
     seen = [drawn(300, 0, noise=1.0)]
     weights = []
     for penalty in (1e-3, 1e-1):
-        probe = fitted(seen, 2, penalty)
+        probe = fitted(gathered(seen), 2, penalty)
         columns = ((seen[0].columns - seen[0].columns.mean(dim=0)) / seen[0].columns.std(dim=0)).double()
         said = torch.sigmoid(columns @ probe.weight.double() + probe.bias.double())
         slope = columns.T @ (said - seen[0].shares) / 300 + 2 * penalty * probe.weight
@@ -58,13 +70,83 @@ def test_held_out_overlap_is_not_that_of_what_was_learned():
         )
         for _ in range(5)
     ]
-    _, held_out = cross_validated(seen, 1)
-    assert overlap(fitted(seen, 1, 1e-3), seen) > 0.99 > 0.5 > held_out
-    assert np.isnan(cross_validated(seen[:1], 1)[1])
+    known = gathered(seen)
+    _, held_out = cross_validated(known, 1)
+    probe = fitted(known, 1, 1e-3)
+    said = torch.cat([probe.logits(one.columns) for one in seen])
+    assert overlap(said, known.shares) > 0.99 > 0.5 > held_out
+    assert np.isnan(cross_validated(gathered(seen[:1]), 1)[1])
+
+
+def test_a_fold_learns_from_the_other_images_alone():
+    """By hand: each fifth image is left out, and what is left is fitted as if it were all that there is."""
+    seen = [drawn(60 + 10 * number, number, noise=1.0) for number in range(7)]
+    known = gathered(seen)
+    scores = {}
+    for penalty in PENALTIES:
+        found = []
+        for fold in range(5):
+            others = [one for number, one in enumerate(seen) if number % 5 != fold]
+            held_out = [one for number, one in enumerate(seen) if number % 5 == fold]
+            columns = (torch.cat([one.columns for one in others]) - known.mean) / known.spread
+            rest = Gathered(
+                torch.zeros(3),
+                torch.ones(3),
+                columns,
+                *(torch.cat([getattr(one, name) for one in others]) for name in ("shares", "classes")),
+                torch.zeros(len(columns)),
+            )
+            probe = fitted(rest, 2, penalty)
+            said = [probe.logits((one.columns - known.mean) / known.spread) > 0 for one in held_out]
+            true = [one.shares > 0.5 for one in held_out]
+            both = sum(int((a & b).sum()) for a, b in zip(said, true, strict=True))
+            found.append(both / sum(int((a | b).sum()) for a, b in zip(said, true, strict=True)))
+        scores[penalty] = sum(found) / 5
+    best, score = cross_validated(known, 2)
+    assert best == max(scores, key=scores.__getitem__) and score == pytest.approx(max(scores.values()), abs=0.01)
+
+
+def test_scaled_columns_have_mean_zero_and_spread_one_and_know_their_images():
+    seen = [drawn(50, 0), drawn(30, 1)]
+    before = seen[0].columns.clone()
+    known = gathered(seen)
+    torch.testing.assert_close(known.columns.mean(dim=0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(known.columns.std(dim=0), torch.ones(3))
+    assert known.images.tolist() == [0] * 50 + [1] * 30 and torch.equal(seen[0].columns, before)
+    torch.testing.assert_close(known.columns * known.spread + known.mean, torch.cat([one.columns for one in seen]))
+
+
+def test_of_a_large_image_so_many_places_are_kept_each_with_what_is_told_of_it():
+    """The columns say where they are from, so that what is drawn can be compared with all of it."""
+    sample = open_dataset(DataOptions(scenes=ScenesOptions(48, 3, 4)), "train")[0]
+    places = torch.arange(48 * 48.0).view(1, 1, 48, 48)
+    every = seen_in(sample, lambda image: places, places=48 * 48)
+    assert 100 < len(every.columns) < 48 * 48  # without what is void
+    some, same, other = (seen_in(sample, lambda image: places, 100, seed) for seed in (1, 1, 2))
+    assert torch.equal(some.columns, same.columns) and not torch.equal(some.columns, other.columns)
+    chosen = torch.searchsorted(every.columns.flatten(), some.columns.flatten())
+    assert len(chosen.unique()) == 100 and torch.equal(every.columns[chosen], some.columns)
+    assert torch.equal(every.shares[chosen], some.shares) and torch.equal(every.classes[chosen], some.classes)
+
+
+def test_what_is_held_of_many_images_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    options = DataOptions(scenes=ScenesOptions(size=48, classes=3, images=12), annotated_fraction=0.5)
+    dataset = open_dataset(options, "train", training=True)
+    monkeypatch.setattr("wheretolook.evaluation.propagate.ALL_PLACES", 600)
+    held: list[int] = []
+    gather = gathered
+
+    def watched(seen):
+        held.append(sum(one.columns.numel() for one in seen))
+        return gather(seen)
+
+    monkeypatch.setattr("wheretolook.evaluation.propagate.gathered", watched)
+    score, masks = propagated(dataset, lambda image: torch.nn.functional.avg_pool2d(image, 2))
+    assert held == [600 * 3] and 0 <= score <= 1 and len(list(masks)) == 6
 
 
 def test_a_mask_is_of_the_present_classes_with_void_between():
-    probe = fitted([drawn(400, seed) for seed in range(3)], 2, 1e-3)
+    probe = fitted(gathered([drawn(400, seed) for seed in range(3)]), 2, 1e-3)
     columns = torch.full((3, 4, 4), 7.0)
     columns[1, :, :2], columns[1, :, 2:] = 10.0, 4.0  # the left half is an object's
     columns[2, :2], columns[2, 2:] = 3.0, 11.0  # of class 0 above, of class 1 below

@@ -3,8 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from wheretolook.losses.mixed_background import mixed_background, mixed_backgrounds, next_of, where_objects
+from wheretolook.networks.guide import guide
+from wheretolook.networks.modes import steady_norms
 from wheretolook.options.objective import MixedBackgroundOptions, ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.records import VOID, collate
@@ -73,3 +76,40 @@ def test_a_batch_without_annotation_weighs_nothing_and_trains_on():
     step = Stage.guidance(made_network(), TrainingOptions(), ObjectiveOptions()).forward_step(collate([bare]))
     loss = mixed_background(step, MixedBackgroundOptions(1.0))
     assert loss == 0 and loss.requires_grad
+
+
+@pytest.mark.parametrize("hidden", [0, 2])
+def test_norms_go_by_running_statistics_that_stay_as_they_are(hidden: int):
+    """One annotated image has no statistics of its own, and those of a few are not the batch's."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 4, 1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)),
+    )
+    network = guide(module, "1", class_names=("a", "b", "c"), input_size=SIZE).train()
+    images = [sample("one", (0,))]
+    images += [sample("two", (1,))._replace(targets=torch.full((1, *SIZE), VOID, dtype=torch.uint8))] * hidden
+    images += [] if hidden else [sample("two", (1,)), sample("three", (0, 2))]
+    stage = Stage.guidance(network, TrainingOptions(), ObjectiveOptions())
+    step = stage.forward_step(collate([one._replace(image=one.image.float()) for one in images]))
+    modes = [part.training for part in network.modules()]
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    found = mixed_background(step, MixedBackgroundOptions(1.0))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+    assert modes == [part.training for part in network.modules()] and module[1].training
+    network.eval()
+    torch.testing.assert_close(found, mixed_background(step, MixedBackgroundOptions(1.0)))
+    found.backward()
+    assert module[0].weight.grad.any() and module[3][2].weight.grad.any()
+
+
+def test_dropout_goes_on_dropping():
+    network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(3))
+    with steady_norms(network):
+        assert network[0].training and not network[1].training
+    assert network[1].training
+    network[1].eval()  # as where the trunk is frozen
+    with pytest.raises(ZeroDivisionError), steady_norms(network):
+        raise ZeroDivisionError
+    assert not network[1].training and network.training

@@ -74,7 +74,7 @@ def test_energies_are_those_of_many_random_signs():
     nn.init.normal_(layers[1].running_mean)
     nn.init.uniform_(layers[1].running_var, 0.5, 2.0)
     image = torch.rand(1, 1, 7, 7, dtype=torch.float64, requires_grad=True)
-    weights = energy_weights(layers)
+    weights = energy_weights(layers, torch.device("cpu"))
     (energy,) = torch.autograd.grad(torch.func.functional_call(layers, weights, (image,))[0, 0, 3, 3], image)
     total, draws = torch.zeros_like(image), 600
     own = {name: value.detach() for name, value in layers.state_dict().items()}

@@ -1,5 +1,7 @@
 """The command `propagate`: probable masks of the images that nobody annotated."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 from rich.progress import track
@@ -21,7 +23,8 @@ def propagate(options: Propagate) -> None:
     """Learn from the annotated images of a split where objects are, and write masks of the others."""
     if not options.margin >= 0:
         raise ConfigError(f"expected a margin of at least 0, got {options.margin}")
-    dataset = open_dataset(options.data, options.data.split, training=True)
+    data = replace(options.data, dilate=0)  # the masks that are written are dilated where they guide
+    dataset = open_dataset(data, data.split, training=True)
     device = device_of(options.accelerator)
     weights = None if options.weights is None else read_weights(user_path(options.weights))
     network = given_network(options.network, dataset.class_names, weights)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from wheretolook.data.annotated import annotated_images
 from wheretolook.data.dataset import ImageDataset, describe_classes
 from wheretolook.data.guiding import guiding
 from wheretolook.data.layouts import LAYOUTS
@@ -37,8 +36,7 @@ def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> 
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
     dataset = LAYOUTS[layout].open(config, _expanded(split), training)
-    dataset = guiding(dataset, config, split, training)
-    return annotated_images(dataset, config) if training else dataset
+    return guiding(dataset, config, split, training)
 
 
 def layout_of(config: DataOptions) -> str:

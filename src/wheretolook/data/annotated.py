@@ -3,7 +3,6 @@
 Only the planes that say where to look change. Masks stay what they are for segmentation, and labels for classification.
 """
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from wheretolook.data.dataset import ImageDataset, ImagesOf
+from wheretolook.data.dataset import ImageDataset
 from wheretolook.data.masks import read_values
 from wheretolook.data.names import image_name, read_lines
 from wheretolook.data.targets import mask_planes
@@ -21,55 +20,8 @@ from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID, Sample
 
 
-class AnnotatedImages(ImagesOf):
-    """Images of which some are annotated.
-
-    Args:
-        dataset: the images.
-        annotated: the numbers of those whose planes are kept; the planes of the others say nothing.
-        propagated: a folder of masks that say where the objects of the others probably are; None for none.
-    """
-
-    def __init__(self, dataset: ImageDataset, annotated: frozenset[int], propagated: Path | None = None) -> None:
-        super().__init__(dataset)
-        self.annotated_images, self.propagated = annotated, propagated
-
-    @property
-    def has_annotations(self) -> bool:
-        """Whether any image keeps its annotation."""
-        return bool(self.annotated_images) or self.propagated is not None
-
-    def is_annotated(self, index: int) -> bool:
-        """Whether an image keeps its annotation."""
-        return index in self.annotated_images
-
-    def classes_in(self, index: int) -> frozenset[int]:
-        """The classes that an image shows."""
-        return self.dataset.classes_in(index)
-
-    @cached_property
-    def classes_of_images(self) -> tuple[frozenset[int], ...]:
-        """The classes of every image, in order: counted already, where a fraction was drawn by them."""
-        return self.dataset.classes_of_images
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        if index in self.annotated_images:
-            return sample
-        path = None if self.propagated is None else self.propagated / f"{self.names[index]}.png"
-        if path is None or not path.exists():
-            return sample._replace(targets=silent(sample.targets))
-        values = torch.from_numpy(read_values(path)[0].astype(np.int64))
-        if values.shape != sample.mask.shape:
-            sizes = [f"{mask.shape[1]}x{mask.shape[0]}" for mask in (sample.mask, values)]
-            raise DataError(
-                f"{path}: expected a mask of {sizes[0]}, got {sizes[1]}; propagate again with this data.resize"
-            )
-        return sample._replace(targets=mask_planes(values, sample.labels))
-
-
-def annotated_images(dataset: ImageDataset, config: DataOptions) -> ImageDataset:
-    """The training images of which as many are annotated as the options say: the very same ones at their defaults.
+def annotated_images(dataset: ImageDataset, config: DataOptions) -> frozenset[int] | None:
+    """The numbers of the training images whose annotation guides attention; None for all of them.
 
     Args:
         dataset: the training images.
@@ -77,23 +29,55 @@ def annotated_images(dataset: ImageDataset, config: DataOptions) -> ImageDataset
 
     Raises:
         ConfigError: a fraction out of its range, or beside a list.
-        DataError: a list that cannot be read, or names images that are not there; no folder of propagated masks.
+        DataError: a list that cannot be read, or names images that are not there.
     """
     if not 0 <= config.annotated_fraction <= 1:
         raise ConfigError(f"expected an annotated_fraction from 0 to 1, got {config.annotated_fraction}")
     if config.annotated is not None and config.annotated_fraction < 1:
         raise ConfigError("expected annotated or annotated_fraction, got both; leave one out")
-    if config.annotated is None and config.annotated_fraction == 1 and config.propagated is None:
-        return dataset
-    folder = None if config.propagated is None else Path(config.propagated)
-    if folder is not None and not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; expected the masks that the command propagate writes")
+    if config.annotated is None and config.annotated_fraction == 1:
+        return None
     known = [index for index in range(len(dataset)) if dataset.is_annotated(index)]
     if config.annotated is not None:
-        chosen = _listed(Path(config.annotated), dataset.names) & frozenset(known)
-    else:
-        chosen = drawn(known, dataset.classes_of_images, config.annotated_fraction, config.annotated_seed)
-    return AnnotatedImages(dataset, chosen, folder)
+        return _listed(Path(config.annotated), dataset.names) & frozenset(known)
+    return drawn(known, dataset.classes_of_images, config.annotated_fraction, config.annotated_seed)
+
+
+def propagated_folder(config: DataOptions) -> Path | None:
+    """The folder of propagated masks, where the options name one.
+
+    Raises:
+        ConfigError: nothing of the annotation is to guide.
+        DataError: there is no such folder.
+    """
+    if config.propagated is None:
+        return None
+    if config.annotations == "none":
+        raise ConfigError("propagated masks guide nothing where annotations is none; leave one of them out")
+    folder = Path(config.propagated)
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; expected the masks that the command propagate writes")
+    return folder
+
+
+def propagated_planes(folder: Path | None, sample: Sample) -> UInt8[Tensor, "present height width"]:
+    """The planes of a sample by its propagated mask; without one they say nothing.
+
+    Args:
+        folder: of propagated masks; None for none.
+        sample: the image, with the classes that these masks are of.
+
+    Raises:
+        DataError: the mask is of another size.
+    """
+    path = None if folder is None else folder / f"{sample.name}.png"
+    if path is None or not path.exists():
+        return silent(sample.targets)
+    values = torch.from_numpy(read_values(path)[0].astype(np.int64))
+    if values.shape != sample.mask.shape:
+        sizes = [f"{mask.shape[1]}x{mask.shape[0]}" for mask in (sample.mask, values)]
+        raise DataError(f"{path}: expected a mask of {sizes[0]}, got {sizes[1]}; propagate again with this data.resize")
+    return mask_planes(values, sample.labels)
 
 
 def drawn(

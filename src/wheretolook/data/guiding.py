@@ -1,10 +1,12 @@
 """Where to look by masks, boxes or neither, and where not: zones of a folder of masks, or of classes of the annotation.
 
 Only the planes that say where to look change, and the avoided classes are none any more. In an image with such a zone
-the plane of every class is 0 there, and where nobody has annotated the class's object, 1 everywhere else.
+the plane of every class is 0 there, and where nobody has annotated the class's object, 1 everywhere else. Zones hold in
+every image, whether or not its objects' annotation counts, and propagated masks have the form that others have.
 """
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,14 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from wheretolook.data.annotated import boxed, dilated, silent
+from wheretolook.data.annotated import (
+    annotated_images,
+    boxed,
+    dilated,
+    propagated_folder,
+    propagated_planes,
+    silent,
+)
 from wheretolook.data.dataset import ImageDataset, ImagesOf
 from wheretolook.data.masks import MASK_SUFFIXES, index_mask, read_values
 from wheretolook.data.names import files_below
@@ -45,21 +54,32 @@ class GuidingImages(ImagesOf):
         super().__init__(dataset)
         self.annotations, self.dilate = annotations, dilate
         self.avoided, self.zones, self.resize = avoided, dict(zones or {}), resize
+        self.annotated: frozenset[int] | None = None
+        self.propagated: Path | None = None
         self.kept = [index for index in range(len(dataset.class_names)) if index not in avoided]
         self.class_names = tuple(dataset.class_names[index] for index in self.kept)
+
+    def limited(self, annotated: frozenset[int] | None, propagated: Path | None) -> "GuidingImages":
+        """The same images, of which fewer are annotated; zones hold in all of them.
+
+        Args:
+            annotated: the numbers of those whose annotation still says where their objects are; None for all.
+            propagated: a folder of masks that say it of the others; None for none.
+        """
+        limited = copy(self)
+        limited.annotated, limited.propagated = annotated, propagated
+        return limited
 
     @property
     def has_annotations(self) -> bool:
         """Whether any image says where to look, or where not to."""
-        return bool(self.zones) or (self._annotation_counts and self.dataset.has_annotations)
+        told = self.propagated is not None or any(map(self.is_annotated, range(len(self))))
+        return bool(self.zones) or told or (bool(self.avoided) and self.dataset.has_annotations)
 
     def is_annotated(self, index: int) -> bool:
-        """Whether an image says where to look, or where not to."""
-        return index in self.zones or (self._annotation_counts and self.dataset.is_annotated(index))
-
-    @property
-    def _annotation_counts(self) -> bool:
-        return self.annotations != "none" or bool(self.avoided)
+        """Whether an image's annotation says where its objects are."""
+        kept = self.annotated is None or index in self.annotated
+        return kept and self.annotations != "none" and self.dataset.is_annotated(index)
 
     def classes_in(self, index: int) -> frozenset[int]:
         """The classes that an image shows, without those that are avoided."""
@@ -74,7 +94,9 @@ class GuidingImages(ImagesOf):
         if self.avoided:
             sample, marked = self._without_avoided(sample)
             zone = zone | marked
-        return sample._replace(targets=avoiding(self._formed(sample.targets), zone))
+        known = self.annotated is None or index in self.annotated
+        targets = sample.targets if known else propagated_planes(self.propagated, sample)
+        return sample._replace(targets=avoiding(self._formed(targets), zone))
 
     def _formed(self, targets: UInt8[Tensor, "present height width"]) -> UInt8[Tensor, "present height width"]:
         if self.annotations == "none":
@@ -127,7 +149,7 @@ def guiding(dataset: ImageDataset, config: DataOptions, split: str, training: bo
     Raises:
         ConfigError: a dilation below 0, an avoided class that there is not, no other class left, or a folder without
             a root.
-        DataError: no such folder, or no mask in it.
+        DataError: no such folder, or no mask in it; images of one class each that would have none.
     """
     if config.dilate < 0:
         raise ConfigError(f"expected to dilate by at least 0 pixels, got {config.dilate}")
@@ -140,10 +162,28 @@ def guiding(dataset: ImageDataset, config: DataOptions, split: str, training: bo
     if len(avoided) == len(dataset.class_names):
         raise ConfigError("expected a class that is not to be avoided, got none; leave one out of avoid")
     zones = {} if config.avoid_zones is None else _zones(dataset, config, config.avoid_zones, split)
+    if avoided:
+        _require_classes(dataset, avoided, split)
     annotations, dilate = (config.annotations, config.dilate) if training else ("masks", 0)
-    if annotations == "masks" and not (dilate or avoided or zones):
+    images = GuidingImages(dataset, annotations, dilate, avoided, zones, config.resize)
+    propagated = propagated_folder(config) if training else None
+    annotated = annotated_images(images, config) if training else None
+    if annotations == "masks" and annotated is None and not (dilate or avoided or zones or propagated):
         return dataset
-    return GuidingImages(dataset, annotations, dilate, avoided, zones, config.resize)
+    return images.limited(annotated, propagated)
+
+
+def _require_classes(dataset: ImageDataset, avoided: frozenset[int], split: str) -> None:
+    """Where every image shows exactly one class, one that shows an avoided class would be taught as the first."""
+    if not dataset.one_class:
+        return
+    alone = [name for name, shown in zip(dataset.names, dataset.classes_of_images, strict=True) if shown <= avoided]
+    if alone:
+        names = ", ".join(dataset.class_names[index] for index in sorted(avoided))
+        raise DataError(
+            f"avoid: each image of {split} has one class, and {len(alone)} have none but {names}, first '{alone[0]}';"
+            " leave these images out, or leave avoid out"
+        )
 
 
 def _zones(dataset: ImageDataset, config: DataOptions, folder: str, split: str) -> dict[int, Path]:

@@ -1,6 +1,7 @@
 """Images on disk with what is known about them: masks, boxes, labels, a group. All layouts serve theirs by this."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ class StoredImages(ImageDataset):
         self._require_classes()
         # masks alone, which may show any number of classes, say nothing of it, but they may contradict
         labelled = not several and all(len(entry.class_indices) == 1 for entry in self.entries)
-        self.one_class = labelled and (not self.has_masks or all(len(shown) == 1 for shown in self.classes_of_images))
+        self.one_class = labelled and (not self.has_masks or all(len(shown) == 1 for shown in self._readable_classes()))
 
     @property
     def has_masks(self) -> bool:
@@ -126,6 +127,17 @@ class StoredImages(ImageDataset):
         else:
             known = self._boxed(entry, image)
         return known._replace(group=self._group(entry), exclusive=self.one_class)
+
+    def _readable_classes(self) -> Collection[frozenset[int]]:
+        """The classes of every image whose mask can be read: what is wrong with the others is said when they are."""
+        try:
+            return self.classes_of_images
+        except DataError:
+            found = []
+            for index in range(len(self)):
+                with suppress(DataError):
+                    found.append(self.classes_in(index))
+            return found
 
     def _labels(self, indices: Collection[int]) -> Bool[Tensor, " classes"]:
         return torch.tensor([index in indices for index in range(len(self.class_names))])
@@ -183,15 +195,24 @@ class StoredImages(ImageDataset):
             raise DataError(f"mask {path} has no class, only {only}, but its image is labelled '{name}'; {_MARKED}")
 
     def _require_classes(self) -> None:
-        """A split whose masks have void but no class was saved with 255 for its objects: most drawing tools do."""
-        void = None
+        """A split whose masks have void but no class was saved with 255 for its objects: most drawing tools do.
+
+        A mask that is broken is no reason to look at none of the others; where all are, the first one is told.
+        """
+        void, broken, read = None, None, False
         for entry in self.entries:
             if entry.mask is None:
                 continue
-            found = self._values(entry, entry.mask)[1]
+            try:
+                found = self._values(entry, entry.mask)[1]
+            except DataError as error:
+                broken = broken or error
+                continue
             if _classes(found):
                 return
-            void = entry.mask if VOID in found else void
+            read, void = True, entry.mask if VOID in found else void
+        if broken is not None and not read:
+            raise broken
         if void is not None:
             raise DataError(f"the masks mark no class, only 0 and {VOID}, such as {void}; {_MARKED}")
 
@@ -212,5 +233,10 @@ _MARKED = f"{VOID} means void, so give the objects the value of their class: 1 f
 
 
 def _palettes(entries: Sequence[Entry]) -> list[Palette]:
-    found = (read_values(entry.mask)[1] for entry in entries if entry.mask is not None and entry.mask.suffix != ".mat")
+    """The palettes of the masks that can be read."""
+    found = []
+    for entry in entries:
+        if entry.mask is not None and entry.mask.suffix != ".mat":
+            with suppress(DataError):
+                found.append(read_values(entry.mask)[1])
     return [palette for palette in found if palette is not None]

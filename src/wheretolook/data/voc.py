@@ -90,7 +90,10 @@ def _voc_classes(root: Path, masks: Mapping[str, Path]) -> tuple[str, ...]:
     if masks and all(NAME_OF_VOC.fullmatch(name) for name in masks):
         return VOC_CLASSES
     for path in masks.values():
-        values = read_values(path)[0]
+        try:
+            values = read_values(path)[0]
+        except DataError:  # which is said when it is served
+            continue
         largest = max(largest, int(values[values < VOID].max(initial=0)))
         if largest >= len(VOC_CLASSES):
             break

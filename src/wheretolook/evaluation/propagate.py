@@ -4,7 +4,7 @@ A logistic regression learns from the annotated images which columns of features
 others. Few masks do: the features are the network's, and only one weight a channel is learned.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,8 @@ from wheretolook.records import VOID, Sample, side_lengths
 PENALTIES = (1e-3, 1e-2, 1e-1)  # on the squared weights, of columns of unit spread
 FOLDS = 5
 ITERATIONS = 60
+PLACES = 1024  # of one image that the regression learns from at most
+ALL_PLACES = 2**17  # of all images: half a gigabyte of a thousand channels
 Columns = Callable[[Float[Tensor, "1 3 height width"]], Float[Tensor, "1 channels h w"]]
 
 
@@ -48,12 +50,14 @@ class Probe(NamedTuple):
         return self.scaled(columns) @ self.weight + self.bias
 
 
-def seen_in(sample: Sample, columns: Columns) -> Seen:
+def seen_in(sample: Sample, columns: Columns, places: int = PLACES, seed: int = 0) -> Seen:
     """What an annotated image teaches.
 
     Args:
         sample: with planes of its classes.
         columns: the network's features.
+        places: how many are kept at most, drawn at random: the neighbours of a place tell little more.
+        seed: of that draw.
     """
     found = columns(sample.image[None])[0]
     grid = side_lengths(found)
@@ -66,71 +70,103 @@ def seen_in(sample: Sample, columns: Columns) -> Seen:
     shares = cover.amax(dim=0)
     sole = (cover > 0.5).sum(dim=0) == 1
     classes = torch.where(sole, present[cover.argmax(dim=0)], -1)
-    return Seen(found.permute(1, 2, 0)[known].cpu(), shares[known].cpu(), classes[known].cpu())
+    kept = known.flatten().nonzero().flatten()
+    if len(kept) > places:
+        generator = torch.Generator().manual_seed(seed)
+        kept = kept[torch.randperm(len(kept), generator=generator)[:places].sort().values]
+    at_places = found.flatten(1)[:, kept.to(found.device)].T
+    return Seen(at_places.cpu(), shares.flatten()[kept].cpu(), classes.flatten()[kept].cpu())
 
 
-def fitted(seen: Sequence[Seen], classes: int, penalty: float) -> Probe:
-    """The regression of least cross-entropy, with a penalty on the squared weights.
+class Gathered(NamedTuple):
+    """The places of all annotated images, one image after the other, with columns of mean 0 and spread 1."""
+
+    mean: Float[Tensor, " channels"]  # of the columns as they were
+    spread: Float[Tensor, " channels"]
+    columns: Float[Tensor, "places channels"]
+    shares: Float[Tensor, " places"]
+    classes: Int[Tensor, " places"]
+    images: Int[Tensor, " places"]  # the number of each place's image, from 0
+
+
+def gathered(seen: Sequence[Seen]) -> Gathered:
+    """The places of images, scaled once for all regressions.
 
     Args:
         seen: of the annotated images.
+    """
+    columns, shares, classes = (torch.cat([getattr(one, name) for one in seen]) for name in Seen._fields)
+    images = torch.arange(len(seen)).repeat_interleave(torch.tensor([len(one.shares) for one in seen]))
+    mean, spread = columns.mean(dim=0), columns.std(dim=0).clamp(min=1e-5)
+    return Gathered(mean, spread, columns.sub_(mean).div_(spread), shares, classes, images)
+
+
+def fitted(known: Gathered, classes: int, penalty: float, learned: Bool[Tensor, " places"] | None = None) -> Probe:
+    """The regression of least cross-entropy, with a penalty on the squared weights.
+
+    Args:
+        known: of the annotated images.
         classes: how many foreground classes there are.
         penalty: what the sum of the squared weights is multiplied by.
+        learned: which places it learns from; None for all.
     """
-    columns, shares, of = (torch.cat([getattr(one, name) for one in seen]) for name in Seen._fields)
-    mean, spread = columns.mean(dim=0), columns.std(dim=0).clamp(min=1e-5)
-    columns = (columns - mean) / spread
+    columns, shares, of = known.columns, known.shares, known.classes
+    if learned is None:
+        learned = torch.ones_like(shares, dtype=torch.bool)
+    counts = learned.float() / learned.sum()  # a copy of the columns would be as large as these
     weight = torch.zeros(columns.shape[1], requires_grad=True)
     bias = torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(columns @ weight + bias, shares) + penalty * weight.square().sum()
+        losses = F.binary_cross_entropy_with_logits(columns @ weight + bias, shares, reduction="none")
+        loss = losses @ counts + penalty * weight.square().sum()
         loss.backward()
         return loss
 
     with torch.enable_grad():
         optimiser.step(closure)
-    means = [
-        columns[of == index].mean(dim=0) if (of == index).any() else columns.new_zeros(()) for index in range(classes)
-    ]
-    return Probe(mean, spread, weight.detach(), bias.detach(), torch.stack([one.expand_as(weight) for one in means]))
+    shown = [learned & (of == index) for index in range(classes)]
+    means = [columns[places].mean(dim=0) if places.any() else columns.new_zeros(()) for places in shown]
+    of_class = torch.stack([one.expand_as(weight) for one in means])
+    return Probe(known.mean, known.spread, weight.detach(), bias.detach(), of_class)
 
 
-def overlap(probe: Probe, seen: Iterable[Seen]) -> float:
-    """Intersection over union of what the probe says and what is annotated, of all these images together.
+def overlap(logits: Float[Tensor, " places"], shares: Float[Tensor, " places"]) -> float:
+    """Intersection over union of what a probe says and what is annotated, of all these places together.
 
     Args:
-        probe: the regression.
-        seen: annotated images; for an honest figure, others than it learned from.
+        logits: what it says; for an honest figure, of other images than it learned from.
+        shares: of each place that is an object's.
+
+    Example:
+        >>> overlap(torch.tensor([2.0, 1.0, -1.0]), torch.tensor([1.0, 0.0, 0.2]))
+        0.5
     """
-    both = either = 0
-    for one in seen:
-        said, true = probe.logits(one.columns) > 0, one.shares > 0.5
-        both, either = both + int((said & true).sum()), either + int((said | true).sum())
+    said, true = logits > 0, shares > 0.5
+    both, either = int((said & true).sum()), int((said | true).sum())
     return both / either if either else 0.0
 
 
-def cross_validated(seen: Sequence[Seen], classes: int) -> tuple[float, float]:
+def cross_validated(known: Gathered, classes: int) -> tuple[float, float]:
     """The penalty of the largest overlap with annotations that the probe has not seen, and that overlap.
 
     Args:
-        seen: of the annotated images, in at most five folds.
+        known: of the annotated images, in at most five folds.
         classes: how many foreground classes there are.
     """
-    folds = min(FOLDS, len(seen))
+    folds = min(FOLDS, len(known.images.unique()))
     if folds < 2:
         return PENALTIES[1], float("nan")
 
     def score(penalty: float) -> float:
-        parts = [
-            overlap(
-                fitted([one for at, one in enumerate(seen) if at % folds != fold], classes, penalty), seen[fold::folds]
-            )
-            for fold in range(folds)
-        ]
-        return sum(parts) / folds
+        total = 0.0
+        for fold in range(folds):
+            held_out = known.images % folds == fold
+            probe = fitted(known, classes, penalty, ~held_out)
+            total += overlap((known.columns @ probe.weight + probe.bias)[held_out], known.shares[held_out])
+        return total / folds
 
     scores = {penalty: score(penalty) for penalty in PENALTIES}
     best = max(scores, key=lambda penalty: scores[penalty])
@@ -189,9 +225,10 @@ def propagated(
             "data.annotated_fraction or data.annotated says whose are used"
         )
     classes = len(dataset.class_names)
-    seen = [seen_in(dataset[index], columns) for index in annotated]
-    penalty, score = cross_validated(seen, classes)
-    probe = fitted(seen, classes, penalty)
+    places = max(1, min(PLACES, ALL_PLACES // len(annotated)))
+    known = gathered([seen_in(dataset[index], columns, places, seed=index) for index in annotated])
+    penalty, score = cross_validated(known, classes)
+    probe = fitted(known, classes, penalty)
 
     def masks() -> Iterator[tuple[int, Tensor]]:
         for index in sorted(set(range(len(dataset))) - set(annotated)):

@@ -10,6 +10,7 @@ from torch import Tensor
 from wheretolook.losses.classification import classification_loss
 from wheretolook.losses.reduce import average_images
 from wheretolook.losses.step import Step
+from wheretolook.networks.modes import steady_norms
 from wheretolook.options.objective import MixedBackgroundOptions
 from wheretolook.records import VOID, shows_object
 
@@ -74,7 +75,10 @@ def next_of(which: Bool[Tensor, " batch"]) -> Int[Tensor, " batch"]:
 
 
 def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tensor, ""]:
-    """The cross-entropy of the class scores of a step's mixed images, over those of which all classes are annotated."""
+    """The cross-entropy of the class scores of a step's mixed images, over those of which all classes are annotated.
+
+    Norms go by their running statistics in this pass, and do not move them.
+    """
     batch, images = step.batch, step.batch.pairs[:, 0]
     size = len(batch.images)
     shown = shows_object(batch.targets)
@@ -85,7 +89,8 @@ def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tenso
     objects = where_objects(batch.targets, images, size)
     donors = next_of(counted if options.donors == "annotated" else torch.ones_like(counted))
     mixed = mixed_backgrounds(step.images, objects, donors, objects)[counted]
-    scores = step.network(mixed, segment=False).class_scores
+    with steady_norms(step.network):  # of one image there are no statistics, and those of a few are not the batch's
+        scores = step.network(mixed, segment=False).class_scores
     values = classification_loss(scores, batch.labels[counted], exclusive=batch.exclusive)
     losses = values.new_zeros(size).masked_scatter(counted, values)
     return average_images(losses, counted)

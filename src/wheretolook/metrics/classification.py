@@ -10,6 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from wheretolook.records import widest
+
 MOST = 2**22  # scores that are ranked at once, for the memory of data sets with many images and classes
 
 
@@ -58,7 +60,7 @@ def _average_precisions(
 ) -> Float[Tensor, " classes"]:
     """The mean, over the images that show a class, of the precision at the threshold of the image's own score."""
     ordered, order = scores.sort(dim=0, descending=True)
-    shown = labels.gather(0, order).double()
+    shown = labels.gather(0, order).to(widest(scores.device))
     hits = shown.cumsum(dim=0)
     places = torch.arange(len(scores), device=scores.device)[:, None].expand_as(order)
     # a threshold takes in all images of an equal score: up to the last place of that score
@@ -149,7 +151,7 @@ def classification_figures(
 
 def _mean(correct: Bool[Tensor, " images"]) -> float:
     """The share that is correct; NaN of none."""
-    return float(correct.double().mean())
+    return int(correct.sum()) / len(correct) if len(correct) else math.nan
 
 
 def _worst(shares: Iterable[float]) -> float:

@@ -17,20 +17,24 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from wheretolook.records import widest
+
 TINY = 1e-60  # brightness of the probe: no activation bends, and double precision holds what squares add up to
 NEAR = 64  # pixels around the centre that it is taken of
 LEAST = 5.0  # pixels: less than that is what untrained weights show too
 STEP = 1 / 16  # of a stride: finer drifts would follow every step of training
 
 
-def energy_weights(module: nn.Module) -> dict[str, Tensor]:
+def energy_weights(module: nn.Module, device: torch.device) -> dict[str, Tensor]:
     """Every parameter and buffer in double precision, as energies pass: weights squared, nothing added or subtracted.
 
     Args:
         module: of convolutions, linear layers and batch norms, whose scale is squared with their variance.
+        device: where they go; one with double precision.
     """
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    weights = {name: t.detach().double() if t.is_floating_point() else t for name, t in tensors.items()}
+    weights = {name: t.detach().to(device) for name, t in tensors.items()}
+    weights = {name: t.double() if t.is_floating_point() else t for name, t in weights.items()}
     for name, layer in module.named_modules():
         prefix = f"{name}." if name else ""
         variance, weight = weights.get(f"{prefix}running_var"), weights.get(f"{prefix}weight")
@@ -56,9 +60,10 @@ def energy_centre(
         features: from a way to run the network and images, the layer's grid.
         images: of the size to look at; what they show does not matter.
     """
-    weights = energy_weights(module)
-    probe = torch.full(images.shape, TINY, dtype=torch.float64, device=images.device, requires_grad=True)
-    with torch.autocast(images.device.type, enabled=False):
+    device = images.device if widest(images.device) == torch.float64 else torch.device("cpu")
+    weights = energy_weights(module, device)
+    probe = torch.full(images.shape, TINY, dtype=torch.float64, device=device, requires_grad=True)
+    with torch.autocast(device.type, enabled=False):
         grid = features(lambda given: functional_call(module, weights, (given,)), probe)
     cell = grid.shape[2] // 2, grid.shape[3] // 2
     (gradient,) = torch.autograd.grad(grid[0, :, cell[0], cell[1]].sum(), probe)

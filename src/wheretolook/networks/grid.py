@@ -172,7 +172,7 @@ class CellFinder:
             for energy, (row, column) in zip(energies, inner, strict=True):
                 score = (features[0, :, row, column] * weights).sum()
                 (gradient,) = torch.autograd.grad(score, noise, retain_graph=True)
-                squared = gradient[0].double().square().sum(dim=0).cpu()
+                squared = gradient[0].cpu().double().square().sum(dim=0)
                 energy += squared / squared.sum().clamp(min=torch.finfo(torch.float64).tiny)
         return energies if all(energy.any() for energy in energies) else None
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError
 from wheretolook.networks.forms import GridForm, Size, form_of
-from wheretolook.networks.modes import evaluation_mode
+from wheretolook.networks.modes import dry_run, evaluation_mode
 from wheretolook.networks.outputs import tensors_in
 from wheretolook.records import GuidedNetwork, side_lengths
 
@@ -77,14 +77,10 @@ class Hypercolumns:
 
     @torch.no_grad()
     def _run(self, images: Tensor, modules: dict[str, nn.Module], ended: Any) -> None:
-        told: set[str] = set()
-
         def teller(name: str) -> Any:
             def hook(module: nn.Module, _: Any, result: Any) -> None:
                 output = next(tensors_in(result), None)
-                # the first time only: of a new size of image the network runs again, to find where its cells lie
-                if output is not None and output.shape[:1] == images.shape[:1] and name not in told:
-                    told.add(name)
+                if not dry_run() and output is not None and output.shape[:1] == images.shape[:1]:
                     ended(name, module, output)
 
             return hook

@@ -1,5 +1,6 @@
 """What a network's parts are doing, train or evaluate, changed for a while and put back whatever happens."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,30 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training  # not .train(): a frozen submodule keeps its own mode
+
+
+@contextmanager
+def steady_norms(network: nn.Module) -> Iterator[None]:
+    """Norms with running statistics go by these and leave them as they are; dropout and all else is as it was.
+
+    Around a pass of images that are no fair sample of the batch, or too few for statistics of their own.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(2)
+        >>> with steady_norms(norm):
+        ...     norm(torch.ones(1, 2)).shape, norm.training
+        (torch.Size([1, 2]), False)
+        >>> int(norm.num_batches_tracked), norm.training
+        (0, True)
+    """
+    norms = {module: module.training for module in network.modules() if "running_mean" in module._buffers}
+    try:
+        for module in norms:
+            module.training = False
+        yield
+    finally:
+        for module, training in norms.items():
+            module.training = training
 
 
 @contextmanager
@@ -79,9 +104,34 @@ class _ComposedHardSigmoid(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Thread(threading.local):
+    dry_runs = 0
+
+
+_THREAD = _Thread()
+
+
+def dry_run() -> bool:
+    """Whether the network is being run, in this thread, only to find its layer or where its cells lie.
+
+    Guided networks do so when they are made, and once for each new size of image, on images that show nothing. Hooks
+    are part of a network, so they are called then, too; one that records what it sees asks this first.
+
+    Example:
+        >>> layer, seen = nn.Identity(), []
+        >>> handle = layer.register_forward_hook(lambda *_: None if dry_run() else seen.append(1))
+        >>> with untouched(layer):
+        ...     _ = layer(torch.rand(2))
+        >>> _ = layer(torch.rand(2))
+        >>> seen
+        [1]
+    """
+    return _THREAD.dry_runs > 0
+
+
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[None]:
-    """The network runs as in evaluation, and neither it nor the random state remembers afterwards.
+    """The network runs as in evaluation, and neither it nor the random state remembers afterwards; see `dry_run`.
 
     Example:
         >>> layer, state = nn.BatchNorm2d(3), torch.get_rng_state()
@@ -97,9 +147,11 @@ def untouched(network: nn.Module) -> Iterator[None]:
     ]
     devices = {tensor.device for tensor in network.parameters() if tensor.device.type == "cuda"}
     with evaluation_mode(network), torch.random.fork_rng(devices=list(devices)):
+        _THREAD.dry_runs += 1
         try:
             yield
         finally:
+            _THREAD.dry_runs -= 1
             with torch.no_grad():
                 for module, name, buffer, version, value in kept:
                     if buffer._version != version:

@@ -45,7 +45,7 @@ class DataOptions:
         group_by: the columns of that table whose values make the groups, together with the class where every image
             has one.
         annotated_fraction: share of the training images whose annotation guides attention, drawn class by class; the
-            others are only labelled, as far as attention goes. Segmentation keeps all masks.
+            others are only labelled, as far as attention goes. Segmentation keeps all masks, and zones to avoid hold.
         annotated_seed: of that draw.
         annotated: a file that lists the training images whose annotation guides attention, one a line; none for
             the fraction.

@@ -19,7 +19,7 @@ BEHIND_ATTENTION = 0.7  # and behind attention, whose dark colours a black groun
 
 def plain(values: Tensor) -> np.ndarray:
     """A tensor as an array in 64 bits, from whatever device, precision and graph."""
-    return values.detach().double().cpu().numpy()
+    return values.detach().cpu().double().numpy()
 
 
 def picture(image: Float[Tensor, "3 height width"]) -> Picture:
