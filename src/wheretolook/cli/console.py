@@ -2,22 +2,24 @@
 
 import sys
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
 from rich.progress import track
 
-from wheretolook.data import ImageDataset
-from wheretolook.data.loading import evaluation_loader
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, GuidedNetwork
+
+if TYPE_CHECKING:
+    from wheretolook.data import ImageDataset
 
 # a file or a pipe has no width to keep to, and a table wrapped in it cannot be read by a program
 console = Console(width=None if sys.stdout.isatty() else 1000)
 
 
-def shown_batches(dataset: ImageDataset, options: DataOptions, what: str) -> Iterable[Batch]:
+def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> Iterable[Batch]:
     """All images of a data set, with a bar that shows how many have passed.
 
     Args:
@@ -25,6 +27,8 @@ def shown_batches(dataset: ImageDataset, options: DataOptions, what: str) -> Ite
         options: how they are served.
         what: what the bar is called.
     """
+    from wheretolook.data.loading import evaluation_loader  # only now: Lightning takes seconds to import
+
     loader = evaluation_loader(dataset, options.batch_size, options.workers)
     return track(loader, what, console=console, transient=True)
 

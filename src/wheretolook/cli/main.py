@@ -9,7 +9,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -30,6 +30,7 @@ from wheretolook.options.commands import (
     TrainSegmenter,
     Visualize,
 )
+from wheretolook.options.looking import Show
 from wheretolook.public import PUBLIC_FILES
 
 LISTS = "Values of a list are separated by spaces (--data.crop 96 128); none switches an option off."
@@ -55,6 +56,7 @@ COMMANDS = {
     "train-gain": Command(TrainGain, "train.train_gain", "stage 2: fine-tune under the guided objective"),
     "evaluate": Command(Evaluate, "evaluate.evaluate_networks", "measure segmentation, classification and attention"),
     "visualize": Command(Visualize, "visualize.visualize", "draw images before and after"),
+    "show": Command(Show, "show.show", "draw where a network looks in images, a tile a class"),
     "demo": Command(
         Recipe,
         "run.run_recipe",
@@ -155,7 +157,8 @@ def _command_parser(command: Command) -> ArgumentParser:
     parser = _Parser(description=words, default_config_files=list(command.defaults))
     parser.add_argument("--config", action="config", help="a YAML file of options; later options override it")
     for name, meaning in placed(command.options).items():
-        parser.add_argument(name, type=str, help=meaning)
+        several = get_origin(get_type_hints(command.options)[name]) is list
+        parser.add_argument(name, type=str, help=meaning, nargs="+" if several else None)
     parser.add_class_arguments(command.options, as_group=False, skip={*placed(command.options)})
     return parser
 

@@ -42,7 +42,7 @@ def expanded(argv: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
         token, equals, value = argv[position].partition("=")
         if token.startswith("--") and SHORT.get(token[2:]) in kinds:
             token = f"--{SHORT[token[2:]]}"
-        kind = kinds.get(token[2:])
+        kind = kinds.get(token[2:]) if token.startswith("--") else None
         position += 1
         if equals and not _is_list(kind):
             result.append(f"{token}={'null' if _is_null([value], kind) else value}")

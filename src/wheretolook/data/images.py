@@ -137,15 +137,31 @@ def read_image(path: Path, resize: int | None = None) -> Float[Tensor, "3 height
     Raises:
         DataError: the file is missing, truncated, no image or not of 8 bits.
     """
+    upright = read_photograph(path)
+    height, width = resized((upright.height, upright.width), resize)
+    if (width, height) != upright.size:
+        upright = upright.resize((width, height), Image.Resampling.BILINEAR)
+    return image_tensor(upright)
+
+
+def read_photograph(path: Path) -> Image.Image:
+    """Read an image as RGB at its full size, upright as its orientation tag says.
+
+    Args:
+        path: an image file of 8 bits a channel.
+
+    Raises:
+        DataError: the file is missing, truncated, no image or not of 8 bits.
+    """
     with opened(path, "image") as image:
         if image.mode.startswith(("I", "F")):
             raise DataError(f"image {path} has mode {image.mode}; expected 8 bits a channel: convert it")
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-        height, width = resized((upright.height, upright.width), resize)
-        if (width, height) != upright.size:
-            upright = upright.resize((width, height), Image.Resampling.BILINEAR)
-        values = np.array(upright)
-    return torch.from_numpy(values).permute(2, 0, 1).contiguous().float() / 255
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def image_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
+    """An RGB image as a tensor in [0, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float() / 255
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def fill_module(module: nn.Module, weights: Weights) -> None:
         WeightsError: nothing fits, or there is a NaN.
     """
     own = module.state_dict()
-    theirs = max(_readings(weights.tensors, module), key=lambda reading: len(fitting(own, reading)))
+    theirs = best_reading(module, weights)
     shared = fitting(own, theirs)
     if not any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in shared.values()):  # a bias fits by chance
         raise WeightsError(
@@ -53,6 +53,12 @@ def fill_module(module: nn.Module, weights: Weights) -> None:
             listed(_layers(fresh)),
             listed(_layers(unused)),
         )
+
+
+def best_reading(module: nn.Module, weights: Weights) -> Mapping[str, Tensor]:
+    """The file's arrays by those names under which most of them fit the module."""
+    own = module.state_dict()
+    return max(_readings(weights.tensors, module), key=lambda reading: len(fitting(own, reading)))
 
 
 def _readings(tensors: Mapping[str, Tensor], module: nn.Module) -> Iterator[Mapping[str, Tensor]]:

@@ -42,7 +42,7 @@ def transformers_module(wanted: Wanted) -> Made:
     stored = wanted.arguments.get(CONFIG)
     if wanted.from_file and not isinstance(stored, Mapping):
         raise ConfigError("its description has no config for transformers; save it again")
-    read = stored if isinstance(stored, Mapping) else _json(folder / "config.json")
+    read = stored if isinstance(stored, Mapping) else folder_json(folder / "config.json")
     changes = {name: value for name, value in wanted.arguments.items() if name != CONFIG}
     config = _harmless({**read, **changes})
     segments = _segments(config)
@@ -70,7 +70,7 @@ def folder_preprocessing(folder: Path) -> Preprocessing:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return TORCHVISION
-    record = _json(path)
+    record = folder_json(path)
     # of bytes, as the processor scales them; ours come in [0, 1]
     scale = 255.0 * float(record.get("rescale_factor", 1 / 255)) if record.get("do_rescale", True) else 255.0
     if not record.get("do_normalize", True):
@@ -152,7 +152,12 @@ def _size(config: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def folder_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of a model's folder says.
+
+    Raises:
+        ConfigError: it is missing or says no object.
+    """
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

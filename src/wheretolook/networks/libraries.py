@@ -107,7 +107,7 @@ def make_module(name: str, wanted: Wanted, *, make: Callable[..., nn.Module] | N
         if make is None and where in LIBRARIES:
             made = LIBRARIES[where](wanted)
         else:
-            made = _of_function(make or _function(name), name, wanted)
+            made = _of_function(make or find_function(name), name, wanted)
     source = {"network": name, "arguments": kept(wanted.arguments), **made.source}
     return made._replace(module=made.module.float(), source=source)
 
@@ -129,8 +129,12 @@ def _of_function(make: Callable[..., nn.Module], name: str, wanted: Wanted) -> M
     return Made(module, None, None, {})
 
 
-def _function(name: str) -> Callable[..., nn.Module]:
-    """The function of a name such as `"package.module:function"`; modules are looked for in this folder as well."""
+def find_function(name: str) -> Callable[..., nn.Module]:
+    """The function of a name such as `"package.module:function"`; modules are looked for in this folder as well.
+
+    Raises:
+        ConfigError: there is none.
+    """
     where, colon, function = name.partition(":")
     if not (where and colon and function):
         raise ConfigError(

@@ -1,0 +1,89 @@
+"""Where a network looks in one image that nothing is known of."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wheretolook.evaluation.maps import shown_maps
+from wheretolook.networks.modes import evaluation_mode
+from wheretolook.records import GuidedNetwork, side_lengths
+
+LONGEST = 3  # times the shorter side; a longer image is squeezed
+
+
+class Look(NamedTuple):
+    """What a network says of one class in one image."""
+
+    class_index: int
+    probability: float
+    attention: Float[Tensor, "height width"]  # at the size that the network saw, after its ReLU, not normalised
+
+
+def look(
+    network: GuidedNetwork,
+    image: Float[Tensor, "3 height width"],
+    classes: Sequence[int] | None = None,
+    *,
+    top: int = 3,
+    exclusive: bool = True,
+    flip: bool = False,
+) -> list[Look]:
+    """The probability and the attention map of some classes.
+
+    Args:
+        network: any guided network; left as it was.
+        image: RGB in [0, 1], of a size that the network takes.
+        classes: class indices; None for those with the highest scores, the highest first.
+        top: how many of these.
+        exclusive: probabilities are those of a softmax, else of a sigmoid each.
+        flip: maps are means of the image's and of the mirrored image's, mirrored back.
+
+    Raises:
+        ImageSizeError: the network does not take images of that size.
+    """
+    device = next(network.parameters()).device
+    with evaluation_mode(network), torch.inference_mode():
+        images = network.preprocessing(image[None].to(device))
+        output = network(images, segment=False)
+        mirrored = network(images.flip(3), segment=False) if flip else None
+        scores = output.class_scores[0].float()
+        chosen = scores.topk(min(top, len(scores))).indices.tolist() if classes is None else list(classes)
+        pairs = torch.tensor([(0, index) for index in chosen], device=device).view(-1, 2)
+        maps = shown_maps(output, pairs, side_lengths(images), network.attention, mirrored).float().cpu()
+        chances = scores.softmax(dim=0) if exclusive else scores.sigmoid()
+    return [
+        Look(index, chance, attention)
+        for index, chance, attention in zip(chosen, chances[chosen].tolist(), maps, strict=True)
+    ]
+
+
+def sizes_to_try(
+    size: tuple[int, int], own: tuple[int, int] | None, resize: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Sizes that an image may be shown to a network in, the best first.
+
+    Args:
+        size: height and width of the image.
+        own: those of the images that the network is made for; None where any will do.
+        resize: longer side that was asked for; None for a shorter side as long as the network's own.
+
+    Yields:
+        Heights and widths: with the image's proportions, then, squeezed, the network's own.
+
+    Example:
+        >>> list(sizes_to_try((300, 450), (224, 224))), list(sizes_to_try((300, 450), None, resize=90))
+        ([(224, 336), (224, 224)], [(60, 90)])
+        >>> list(sizes_to_try((20, 4000), (224, 224)))
+        [(224, 224)]
+    """
+    if resize is not None or own is None:
+        factor = 1.0 if resize is None else resize / max(size)
+    else:
+        factor = min(own) / min(size)
+    if own is None or resize is not None or max(size) <= LONGEST * min(size):
+        yield max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    if own is not None and resize is None:
+        yield own
