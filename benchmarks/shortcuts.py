@@ -31,12 +31,13 @@ from PIL import Image
 from wheretolook.attention.methods import attention_maps
 from wheretolook.cli.evaluate import measure
 from wheretolook.cli.propagate import propagate
+from wheretolook.cli.suggest import suggest_images
 from wheretolook.cli.train import train_gain
 from wheretolook.data import open_dataset
 from wheretolook.files import write_json, write_text
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.networks.files import load_network
-from wheretolook.options.commands import Evaluate, Propagate, TrainGain
+from wheretolook.options.commands import Evaluate, Propagate, Suggest, SuggestRule, TrainGain
 from wheretolook.options.data import DataOptions
 from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
@@ -162,6 +163,13 @@ ROWS = {
         for name, objective in CLOSELY.items()
         for fraction in (0.01, 0.05, 0.2)
     },
+    **{
+        f"mixed background, {count} masks chosen by {rule} and those propagated": Row(
+            MIXED, {"suggested": (rule, count), "propagated": "propagated"}
+        )
+        for rule in ("confident_elsewhere", "diverse", "random")
+        for count in (8, 18, 70)
+    },
     **{f"{name}, boxes": Row(objective, {"annotations": "boxes"}) for name, objective in CLOSELY.items()},
     **{f"{name}, random masks": Row(objective, {"root": "random"}) for name, objective in CLOSELY.items()},
     "mining": Row(MINING),
@@ -198,10 +206,18 @@ def main() -> None:
     bed, out, split = BEDS[arguments.bed], arguments.out / arguments.bed, "tune" if arguments.tune else "test"
     bed.write(out / "data")
     write_random_masks(out / "data", out / "random")
-    tasks = [Task(arguments.bed, row, seed, out, split) for seed in range(arguments.seeds) for row in arguments.rows]
+    rows = [row for row in arguments.rows if applies(ROWS[row], bed, out / "data")]
+    tasks = [Task(arguments.bed, row, seed, out, split) for seed in range(arguments.seeds) for row in rows]
     for _ in done(run, tasks, arguments.jobs):
         write_text(out / f"{split}.md", table(out / "rows", split))
     print(table(out / "rows", split))
+
+
+def applies(row: Row, bed: Bed, data: Path) -> bool:
+    """Whether a bed has what a row takes: zones to avoid, a layer before the last."""
+    return ("avoid_zones" not in row.data or (data / "avoid").is_dir()) and (
+        row.network.get("layer") != EARLIER or bool(bed.earlier)
+    )
 
 
 def done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -> Iterator[None]:
@@ -215,18 +231,28 @@ def done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -> Iter
 
 def run(task: Task) -> None:
     """Train a row from a seed and measure it, unless that is done."""
-    bed, row, out = BEDS[task.bed], ROWS[task.row], task.out / "rows" / task.row / str(task.seed)
-    measures = out / f"{task.split}.json"
-    if measures.exists():
-        return
-    changes = {name: value for name, value in row.data.items() if name not in ("root", "propagated")}
+    out = task.out / "rows" / task.row / str(task.seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{out}.lock"):  # others wait for a network that suggests them images
+        if not (out / f"{task.split}.json").exists():
+            train_and_measure(task, out)
+
+
+def train_and_measure(task: Task, out: Path) -> None:
+    """Leave network, figures and what the table needs in a folder."""
+    bed, row = BEDS[task.bed], ROWS[task.row]
+    changes = {name: value for name, value in row.data.items() if name not in ("root", "propagated", "suggested")}
     root = task.out / ("random" if row.data.get("root") == "random" else "data")
     data = changed(replace(bed.data, root=str(root), annotated_seed=task.seed), changes)
     network = changed(
         bed.network, {name: bed.earlier if value == EARLIER else value for name, value in row.network.items()}
     )
+    part = str(data.annotated_fraction)
+    if "suggested" in row.data:
+        data = replace(data, annotated=str(suggested(task, *row.data["suggested"])))
+        part = "_".join(map(str, row.data["suggested"]))
     if "propagated" in row.data:
-        masks = task.out / f"propagated_{data.annotated_fraction}_{task.seed}"
+        masks = task.out / f"propagated_{part}_{task.seed}"
         with FileLock(f"{masks}.lock"):
             if not masks.exists():
                 propagate(Propagate(str(masks), bed.weights, data=data, network=bed.network))
@@ -240,7 +266,19 @@ def run(task: Task) -> None:
     figures = measure(options, dataset, say_classes=False)[0]
     found = {key: figures[key] for key in SHOWN}
     found[ON_MARK] = energy_on_marks(out, network, dataset, task.out / "data" / "avoid")
-    write_json(measures, found)
+    write_json(out / f"{task.split}.json", found)
+
+
+def suggested(task: Task, rule: SuggestRule, count: int) -> Path:
+    """The list of images that a network which nobody guided suggests to annotate."""
+    bed, out = BEDS[task.bed], task.out / f"suggested_{rule}_{count}_{task.seed}"
+    with FileLock(f"{out}.lock"):
+        if not out.exists():
+            run(task._replace(row="no guidance"))
+            data = replace(bed.data, root=str(task.out / "data"), annotated_fraction=0.0)
+            network = str(task.out / "rows" / "no guidance" / str(task.seed))
+            suggest_images(Suggest(network, str(out), count, rule, task.seed, data=data, network=bed.network))
+    return out / "suggested.txt"
 
 
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:
