@@ -172,4 +172,4 @@ def test_run_takes_the_recipe(tmp_path: Path):
     argv = ["run", "--config", str(out / "recipe.yaml"), "--network", "torchvision:resnet18"]
     recipe = make_parser().parse_args(spelled(argv)).run
     assert recipe.data.root == str(out) and recipe.data.group_by == ["mark"] and recipe.test_split == "train"
-    assert recipe.guided.softmax_energy.weight > 0 and recipe.guided.mining.weight == 0
+    assert recipe.guided.mixed_background.weight > 0 and recipe.guided.mining.weight == 0

@@ -24,7 +24,7 @@ from wheretolook.records import VOID, Sample
 
 AVOID = "avoid"
 # what the recipe beside the copy weighs
-GUIDANCE = {"guided": {"mining": {"weight": 0.0}, "softmax_energy": {"weight": 4.0}, "freeze_classifier": False}}
+GUIDANCE = {"guided": {"mining": {"weight": 0.0}, "mixed_background": {"weight": 1.0}, "freeze_classifier": False}}
 
 
 class Injected(NamedTuple):

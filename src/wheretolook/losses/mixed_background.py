@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from wheretolook.losses.classification import classification_loss
-from wheretolook.losses.reduce import average_images
 from wheretolook.losses.step import Step
 from wheretolook.networks.modes import steady_norms
 from wheretolook.options.objective import MixedBackgroundOptions
@@ -75,9 +74,10 @@ def next_of(which: Bool[Tensor, " batch"]) -> Int[Tensor, " batch"]:
 
 
 def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tensor, ""]:
-    """The cross-entropy of the class scores of a step's mixed images, over those of which all classes are annotated.
+    """The cross-entropy of the class scores of a step's mixed images, those of which all classes are annotated.
 
-    Norms go by their running statistics in this pass, and do not move them.
+    It is summed over them and divided by the number of all images: where few are annotated, each counts as much as an
+    image does in the classification loss, and not for a whole batch. Norms go by their running statistics in this pass, and do not move them.
     """
     batch, images = step.batch, step.batch.pairs[:, 0]
     size = len(batch.images)
@@ -85,12 +85,11 @@ def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tenso
     present = images.bincount(minlength=size)
     counted = (images[shown].bincount(minlength=size) == present) & (present > 0)
     if not counted.any():
-        return average_images(0 * step.output.class_scores.sum(dim=1), counted)
+        return 0 * step.output.class_scores.sum()
     objects = where_objects(batch.targets, images, size)
     donors = next_of(counted if options.donors == "annotated" else torch.ones_like(counted))
     mixed = mixed_backgrounds(step.images, objects, donors, objects)[counted]
     with steady_norms(step.network):  # of one image there are no statistics, and those of a few are not the batch's
         scores = step.network(mixed, segment=False).class_scores
     values = classification_loss(scores, batch.labels[counted], exclusive=batch.exclusive)
-    losses = values.new_zeros(size).masked_scatter(counted, values)
-    return average_images(losses, counted)
+    return values.sum() / size
