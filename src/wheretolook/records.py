@@ -3,7 +3,7 @@
 Tuples rather than classes with behaviour, so that loaders, devices and processes can carry them without being told how.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -152,6 +152,8 @@ class GuidedOutput(NamedTuple):
     cells: Cells | None = None  # where the features lie in the image; None for as "corners not aligned" has them
     others: tuple[LayerGrid, ...] = ()  # where attention is read from several layers: those beside the finest
     fusion: Fusion = "mean"  # how the maps of several layers become one
+    matrices: tuple[Float[Tensor, "batch heads tokens tokens"], ...] = ()  # for methods on them: who attends to whom
+    again: Callable[[Tensor], "GuidedOutput"] | None = None  # for methods on pixels, which are then the features
 
 
 Part = Literal["trunk", "classifier", "segmenter"]

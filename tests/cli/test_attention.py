@@ -140,3 +140,28 @@ def test_cam_and_grad_cam_measure_the_same_of_a_network_with_one_linear_layer(mo
     assert main(["convert", "own.pth", "own.safetensors", *own[1:], "--attention=cam", "--class_names", *CLASSES]) == 0
     network = load_network("own.safetensors", make=made["Net"])
     assert network.attention == "cam" and network.describe()["attention"] == "cam"
+
+
+@pytest.mark.parametrize("method", ["gradient_rollout", "input_x_gradient"])
+def test_what_needs_more_of_the_forward_trains_a_transformer_and_is_measured(method: str):
+    vit = '{"img_size": 40, "patch_size": 10, "embed_dim": 24, "depth": 2, "num_heads": 2}'
+    network = ["--network=timm:vit_tiny_patch16_224", "--network.arguments", vit, "--attention", method]
+    objective = ["--objective.energy.weight=1", "--objective.mining.weight=0", "--objective.freeze_classifier", "false"]
+    assert main(["train-gain", *network, *objective, *SERVED, *QUICK, "--out=vit"]) == 0
+    heading, first, *_ = Path("vit/history.csv").read_text().splitlines()
+    assert 0 < float(dict(zip(heading.split(","), first.split(","), strict=True))["train/energy"]) < 1
+    assert load_network("vit").attention == method
+    assert 0 < measured("--weights=vit")["energy_pointing"] < 1
+    drawn = ["visualize", "--before=vit", "--after=vit", "--accelerator=cpu", *SERVED, "--out=drawn", "--count=1"]
+    assert main(drawn) == 0
+
+
+def test_integrated_gradients_are_for_looking(capsys: pytest.CaptureFixture[str]):
+    assert measured("--weights=start.safetensors", "--attention=integrated_gradients")["energy_pointing"] > 0
+    capsys.readouterr()
+    train = ["train-gain", "--weights=start.safetensors", *SERVED, *QUICK, "--out=trained"]
+    said = complaint(capsys, *train, "--attention=integrated_gradients")
+    assert said.startswith("integrated_gradients is for looking, not for training; train with --attention input_x_grad")
+    assert not Path("trained").exists()
+    said = complaint(capsys, "evaluate", "--weights=start.safetensors", *SERVED, "--attention=rollout")
+    assert said.startswith("expected attention among all 9 cells of the layer")

@@ -1,6 +1,6 @@
 """Gradients of class scores with respect to the features: what every method on features is made of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -43,17 +43,28 @@ def score_gradients(
         classes: class indices of each image, in [0, classes).
         create_graph: keep the graph of the gradients themselves (second order).
     """
+    (gradients,) = gradients_of(class_scores, [features], classes, create_graph=create_graph)
+    return gradients
+
+
+def gradients_of(
+    class_scores: Float[Tensor, "batch classes"],
+    inputs: Sequence[Float[Tensor, "batch ..."]],
+    classes: Int[Tensor, "batch k"],
+    *,
+    create_graph: bool = False,
+) -> tuple[Float[Tensor, "k batch ..."], ...]:
+    """How much each entry of some tensors moves a class's score; the arguments are those of `score_gradients`."""
     selected = class_scores.gather(1, classes)
     directions = torch.eye(classes.shape[1], dtype=selected.dtype, device=selected.device)
-    (gradients,) = torch.autograd.grad(
+    return torch.autograd.grad(
         selected,
-        features,
+        inputs,
         directions[:, None, :].expand(-1, selected.shape[0], -1),
         retain_graph=True,
         create_graph=create_graph,
         is_grads_batched=True,
     )
-    return gradients
 
 
 def output_gradients(

@@ -10,8 +10,11 @@ from wheretolook.attention.cam import cam
 from wheretolook.attention.fusion import each_layer, fused
 from wheretolook.attention.grad_cam import grad_cam
 from wheretolook.attention.maps import upsampled
+from wheretolook.attention.pixels import input_x_gradient, integrated_gradients
+from wheretolook.attention.rollout import gradient_rollout, rollout
 from wheretolook.attention.weighted import grad_cam_plus_plus, hires_cam, layer_cam, xgrad_cam
-from wheretolook.options.objective import ChannelWeights, Method
+from wheretolook.errors import ConfigError
+from wheretolook.options.objective import OF_PIXELS, OF_TOKENS, ChannelWeights, Method
 from wheretolook.records import GuidedOutput
 
 # by name: from the output, a class index for each map of each image, and the options of `attention_maps`, the maps
@@ -23,6 +26,10 @@ METHODS: dict[str, Callable[..., Float[Tensor, "batch k h w"]]] = {
     "layer_cam": layer_cam,
     "grad_cam_plus_plus": grad_cam_plus_plus,
     "xgrad_cam": xgrad_cam,
+    "input_x_gradient": input_x_gradient,
+    "integrated_gradients": integrated_gradients,
+    "rollout": rollout,
+    "gradient_rollout": gradient_rollout,
 }
 
 
@@ -59,7 +66,8 @@ def attention_maps(
 
     Raises:
         ValueError: a class index out of range, or `differentiable` where the forward kept no graph of the trunk.
-        ConfigError: the method is `"cam"` and the classifier not one linear layer behind global average pooling.
+        ConfigError: the method is `"cam"` and the classifier not one linear layer behind global average pooling, or
+            the record is not one for that method, which `network.attention` says before the forward.
 
     Example:
         >>> features = torch.ones(1, 2, 3, 3, requires_grad=True)
@@ -74,6 +82,7 @@ def attention_maps(
             "differentiable maps need a forward with gradients on through a trunk that trains; this one kept no graph: "
             "leave no_grad and inference_mode, or unfreeze the trunk"
         )
+    _require_recorded(output, method)
     one_each = isinstance(classes, Tensor) and classes.ndim == 1
     indices = _indices(output, classes)
     if indices.numel():
@@ -120,6 +129,17 @@ def pair_maps(
         signed=signed,
     )
     return maps[images, rank]
+
+
+def _require_recorded(output: GuidedOutput, method: Method) -> None:
+    """Make sure that the forward recorded what the method needs."""
+    pixels = output.again is not None
+    if (method in OF_PIXELS) != pixels or (method in OF_TOKENS and not output.matrices):
+        kind = "a method on pixels" if pixels else "other methods"
+        raise ConfigError(
+            f"expected a record for the method {method}, got one for {kind}; set network.attention = '{method}' before "
+            "the forward"
+        )
 
 
 def _indices(output: GuidedOutput, classes: Sequence[int] | Tensor | None) -> Tensor:

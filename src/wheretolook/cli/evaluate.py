@@ -64,7 +64,8 @@ def _row(name: str, network: GuidedNetwork, dataset: ImageDataset, options: Eval
     """The figures of one network."""
     batches = shown_batches(dataset, options.data, name)
     with flushed_denormals():
-        return {"weights": name, **evaluate(network, batches, deletion=options.deletion, flip=options.flip)}
+        figures = evaluate(network, batches, deletion=options.deletion, flip=options.flip, scales=options.scales or ())
+        return {"weights": name, **figures}
 
 
 def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:

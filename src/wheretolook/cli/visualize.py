@@ -66,9 +66,9 @@ def _chosen(options: Visualize) -> tuple[tuple[str, ...], list[Comparison]]:
     require_writable(user_path(options.out))
     say_attention({options.before: before, options.after: after})
     batches = shown_batches(dataset, options.data, "before and after")
-    first = explain(before, batches, only_annotated=annotated, flip=options.flip)
+    first = explain(before, batches, only_annotated=annotated, flip=options.flip, scales=options.scales or ())
     again = evaluation_loader(dataset, options.data.batch_size, options.data.workers)
-    second = explain(after, again, only_annotated=annotated, flip=options.flip)
+    second = explain(after, again, only_annotated=annotated, flip=options.flip, scales=options.scales or ())
     with flushed_denormals():
         pairs = (Comparison(*both) for both in zip(first, second, strict=True))
         return dataset.class_names, choose(pairs, options.rule, options.count, options.seed)

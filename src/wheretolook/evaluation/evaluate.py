@@ -1,7 +1,7 @@
 """What a network is worth: segmentation, classification and attention, measured in one pass over the images."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool
@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric, Metric
 
 from wheretolook.errors import naming
 from wheretolook.evaluation.erasing import erasing_curves
-from wheretolook.evaluation.maps import shown_maps
+from wheretolook.evaluation.maps import Look, other_looks, shown_maps
 from wheretolook.metrics.attention import AttentionMetric, PairMeans, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.figures import FIGURES, Gathered
@@ -71,8 +71,8 @@ class Evaluator(nn.Module):
                 metric.distributed_available_fn = _alone  # type: ignore[assignment]
 
     @torch.no_grad()
-    def update(self, output: GuidedOutput, batch: Batch, mirrored: GuidedOutput | None = None) -> None:
-        """Take in what the network gave for a batch, and for its mirrored images where their maps count as well."""
+    def update(self, output: GuidedOutput, batch: Batch, others: Sequence[Look] = ()) -> None:
+        """Take in what the network gave for a batch, and for other looks at it where their maps count as well."""
         self.counts.update(batch.segmented)
         self.classification.update(output.class_scores, batch.labels, batch.groups, exclusive=batch.exclusive)
         if output.mask_scores is not None and batch.segmented.any():
@@ -81,7 +81,7 @@ class Evaluator(nn.Module):
         annotated = shows_object(batch.targets)
         pairs, targets = batch.pairs[annotated], batch.targets[annotated]
         target, valid = targets == 1, targets != VOID
-        maps = shown_maps(output, pairs, side_lengths(batch.masks), self.method, mirrored).float()
+        maps = shown_maps(output, pairs, side_lengths(batch.masks), self.method, others).float()
         for metric in (self.attention, self.means):
             metric.update(maps, target, valid)
         self.ceiling.update(grid_ceiling(target, side_lengths(output.features), output.cells), target, valid)
@@ -93,12 +93,12 @@ class Evaluator(nn.Module):
         images: Tensor,
         output: GuidedOutput,
         batch: Batch,
-        mirrored: GuidedOutput | None = None,
+        others: Sequence[Look] = (),
     ) -> None:
         """Take in what the network says of a batch's images while they are erased, for every class that they show."""
         if not len(batch.pairs):
             return
-        maps = shown_maps(output, batch.pairs, side_lengths(batch.masks), self.method, mirrored).float()
+        maps = shown_maps(output, batch.pairs, side_lengths(batch.masks), self.method, others).float()
         areas = erasing_curves(network, images, batch.pairs, maps, exclusive=batch.exclusive).areas()
         for metric, area in zip((self.deletion, self.insertion), areas, strict=True):
             metric.update(area)
@@ -131,7 +131,12 @@ def _alone() -> bool:
 
 
 def evaluate(
-    network: GuidedNetwork, batches: Iterable[Batch], *, deletion: bool = False, flip: bool = False
+    network: GuidedNetwork,
+    batches: Iterable[Batch],
+    *,
+    deletion: bool = False,
+    flip: bool = False,
+    scales: Sequence[float] = (),
 ) -> Figures:
     """Measure a network on batches of images.
 
@@ -140,6 +145,7 @@ def evaluate(
         batches: all images of a split, each once; the sizes may differ between batches.
         deletion: measure deletion and insertion too, which takes 22 forwards for each class of each image.
         flip: maps are means of the image's and of the mirrored image's, mirrored back; scores are the image's alone.
+        scales: maps are means of those of the image in these sizes as well, of its sides; 1 is its own.
 
     Returns:
         Every one of `metrics.figures.FIGURES` by its key, NaN where there was nothing to measure (segmentation, of a
@@ -154,8 +160,8 @@ def evaluate(
             with naming(batch.names):
                 images = network.preprocessing(batch.images)
                 output = network(images)
-                mirrored = network(images.flip(3), segment=False) if flip else None
-                evaluator.update(output, batch, mirrored)
+                others = other_looks(network, images, flip=flip, scales=scales)
+                evaluator.update(output, batch, others)
                 if deletion:
-                    evaluator.update_erased(network, images, output, batch, mirrored)
+                    evaluator.update_erased(network, images, output, batch, others)
     return evaluator.compute()

@@ -10,7 +10,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from wheretolook.errors import naming
-from wheretolook.evaluation.maps import shown_maps
+from wheretolook.evaluation.maps import other_looks, shown_maps
 from wheretolook.metrics.attention import (
     PairFigure,
     energy_chance,
@@ -90,8 +90,8 @@ def seen_batches(network: GuidedNetwork, batches: Iterable[Batch], *, flip: bool
         with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
             images = network.preprocessing(batch.images)
             output = network(images)
-            mirrored = network(images.flip(3), segment=False) if flip else None
-            maps = shown_maps(output, batch.pairs, side_lengths(batch.masks), network.attention, mirrored).float()
+            others = other_looks(network, images, flip=flip)
+            maps = shown_maps(output, batch.pairs, side_lengths(batch.masks), network.attention, others).float()
         yield Seen(batch, images, output, maps)
 
 

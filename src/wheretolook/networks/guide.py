@@ -18,6 +18,7 @@ from wheretolook.networks.heads import PooledClassifier, classify, pooled_scores
 from wheretolook.networks.layers import DryRun, Layer, Parts, dry_run, find_layer, named_layers, split
 from wheretolook.networks.outputs import OwnScores, ScoreShapes, at_image_size, tensors_in
 from wheretolook.networks.reading import Reading, as_written, gradients_as_they_are, read_layers, uncompiled
+from wheretolook.networks.recording import recorded
 from wheretolook.networks.trial import own_preprocessing, trial_images
 from wheretolook.options.objective import Fusion
 from wheretolook.records import GuidedNetwork, GuidedOutput, LayerGrid, Part, Preprocessing, side_lengths
@@ -151,6 +152,9 @@ class GuidedModule(GuidedNetwork):
             ImageSizeError: the module refuses images of that size.
             ConfigError: the layer does not run, or runs more than once, or nothing leads from it to the scores.
         """
+        return recorded(self, self._read, images, segment=segment)
+
+    def _read(self, images: Tensor, *, segment: bool) -> GuidedOutput:
         size = side_lengths(images)
         with gradients_as_they_are() as wanted, torch.set_grad_enabled(wanted or self.detached):
             images = images.clone() if images.is_inference() else images

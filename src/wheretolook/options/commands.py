@@ -125,6 +125,8 @@ class Evaluate:
             to the images and the network's build; better figures do not say that a map is right.
         flip: average each map with that of the mirrored image, mirrored back. Steadier than what training looks at,
             and blind to what is seen on one side only.
+        scales: average each map with those of the image in other sizes, such as 0.75 1.25 of its sides; 1, its own,
+            always counts. For networks that take any size.
     """
 
     weights: list[str]
@@ -136,6 +138,7 @@ class Evaluate:
     deletion: bool = False
     sanity: bool = False
     flip: bool = False
+    scales: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ class Visualize:
         data: the images.
         network: which network the weights are of, where they do not say.
         flip: average each map with that of the mirrored image, mirrored back.
+        scales: average each map with those of the image in other sizes, such as 0.75 1.25 of its sides; 1, its own,
+            always counts.
     """
 
     before: str
@@ -165,6 +170,7 @@ class Visualize:
     data: DataOptions = field(default_factory=_validation_data)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     flip: bool = False
+    scales: list[float] | None = None
 
 
 @dataclass(frozen=True)

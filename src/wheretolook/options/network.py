@@ -18,7 +18,8 @@ class NetworkOptions:
         layer: name of the module whose output attention is read from; several names for the maps of several layers;
             none to find it.
         attention: how attention maps are made, in training, figures and pictures alike, and kept with the weights; cam
-            only for one linear layer behind global average pooling; none for what the weights say, and grad_cam.
+            only for one linear layer behind global average pooling, rollout and gradient_rollout for vision
+            transformers, integrated_gradients for figures and pictures; none for what the weights say, and grad_cam.
         fusion: of the maps of several layers, each brought to the finest grid and divided by its maximum: their mean,
             or the maximum cell by cell; none for what the weights say, and mean.
         scores: where class scores come from: logits of the network's own, its mask scores pooled over the image, or an

@@ -6,7 +6,22 @@ The names of the fields of `ObjectiveOptions` that are groups are the names of t
 from dataclasses import dataclass, field
 from typing import Literal
 
-Method = Literal["grad_cam", "cam", "hires_cam", "layer_cam", "grad_cam_plus_plus", "xgrad_cam"]
+Method = Literal[
+    "grad_cam",
+    "cam",
+    "hires_cam",
+    "layer_cam",
+    "grad_cam_plus_plus",
+    "xgrad_cam",
+    "input_x_gradient",
+    "integrated_gradients",
+    "rollout",
+    "gradient_rollout",
+]
+# what a method asks of the forward beside the features of a layer: gradients from the pixels on, or the matrices of
+# every block of a transformer
+OF_PIXELS = frozenset({"input_x_gradient", "integrated_gradients"})
+OF_TOKENS = frozenset({"rollout", "gradient_rollout"})
 Fusion = Literal["mean", "max"]
 ChannelWeights = Literal["constant", "second_order"]
 Normalising = Literal["min_max", "max", "none"]

@@ -23,7 +23,7 @@ from wheretolook.losses.reduce import present_pairs
 from wheretolook.losses.step import Rivals, Step
 from wheretolook.metrics.figures import validated
 from wheretolook.networks.modes import second_order_attention
-from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.objective import OF_PIXELS, ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.records import Batch, GuidedNetwork, GuidedOutput, Part
 from wheretolook.training.collapse import CollapseWatch, coverage, recall
@@ -83,6 +83,11 @@ class Stage(L.LightningModule):
             raise ConfigError(
                 f"expected weights to train in {' and '.join(sorted(trains))}, got none or frozen ones; "
                 "--scores classifier adds a classifier to train, and a recipe's --classifier none leaves its stage out"
+            )
+        if "maps" in self.needs and network.attention == "integrated_gradients":
+            raise ConfigError(
+                "integrated_gradients is for looking, not for training; train with --attention input_x_gradient or "
+                "grad_cam, and choose it for figures and pictures"
             )
         self.require_reached()
         # in a tuple, so that it is no part of the stage: neither trained nor stored
@@ -160,7 +165,8 @@ class Stage(L.LightningModule):
         """One forward, and the maps of every present class where a loss needs them."""
         objective = self.objective
         images = self.network.preprocessing(batch.images)
-        twice = objective.channel_weights == "second_order" and "maps" in self.needs
+        twice = objective.channel_weights == "second_order" or self.network.attention in OF_PIXELS
+        twice = twice and "maps" in self.needs
         if "input_gradients" in self.needs:
             images, twice = images.detach().requires_grad_(), True
         with second_order_attention() if twice else nullcontext():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError, ImageSizeError
 from wheretolook.networks.heads import PooledClassifier, classify
+from wheretolook.networks.recording import recorded
 from wheretolook.records import CAFFE, Cells, GuidedNetwork, GuidedOutput, Part, Preprocessing, side_lengths
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
@@ -236,6 +237,9 @@ class FCN(GuidedNetwork):
             images: preprocessed; any size from 32x32 up.
             segment: False saves the segmenter's time and memory (with `padding="caffe"` its trunk pass too).
         """
+        return recorded(self, self._read, images, segment=segment)
+
+    def _read(self, images: Tensor, *, segment: bool) -> GuidedOutput:
         size = side_lengths(images)
         if min(size) < SMALLEST_SIDE:
             raise ImageSizeError(
