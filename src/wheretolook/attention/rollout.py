@@ -64,4 +64,5 @@ def _cells(joint: Float[Tensor, "batch k tokens tokens"], output: GuidedOutput) 
     height, width = side_lengths(output.features)
     before = joint.shape[-1] - height * width
     arrived = joint[:, :, 0] if before else joint.mean(dim=2)
-    return arrived[:, :, before:].unflatten(2, (height, width))
+    maps: Tensor = arrived[:, :, before:].unflatten(2, (height, width))
+    return maps
