@@ -42,7 +42,7 @@ def test_donors_go_round():
 
 @pytest.mark.parametrize("donors", ["annotated", "any"])
 def test_the_loss_is_that_of_the_annotated_images_alone(donors: str):
-    """An image with a class that nothing shows keeps its background; it lends it where any may, and counts as nothing."""
+    """An image with a class that nothing shows keeps its background, lends it where any may, and counts as nothing."""
     one, two, three = sample("one", (0,)), sample("two", (1,)), sample("three", (0, 2))
     hidden = two._replace(targets=torch.full((1, *SIZE), VOID, dtype=torch.uint8))
     network = made_network()
