@@ -77,7 +77,8 @@ def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tenso
     """The cross-entropy of the class scores of a step's mixed images, those of which all classes are annotated.
 
     It is summed over them and divided by the number of all images: where few are annotated, each counts as much as an
-    image does in the classification loss, and not for a whole batch. Norms go by their running statistics in this pass, and do not move them.
+    image does in the classification loss, and not for a whole batch. Norms go by their running statistics in this
+    pass, and do not move them.
     """
     batch, images = step.batch, step.batch.pairs[:, 0]
     size = len(batch.images)
