@@ -1,6 +1,7 @@
 """What goes wrong on the user's side, in one line each: what was expected, what came, what to do.
 
-The command line prints these without a traceback and exits with code 2. Anything else that escapes is our own bug.
+The command line prints these without a traceback and exits with code 2, or 1 where a bar is missed. Anything else that
+escapes is our own bug.
 """
 
 import errno
@@ -32,6 +33,10 @@ class WeightsError(WhereToLookError):
 
 class TrainingError(WhereToLookError):
     """Training cannot go on, for example because a loss is not finite."""
+
+
+class BarError(WhereToLookError):
+    """A figure that is not as good as was asked for: exit code 1, where all else is 2."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -108,6 +108,21 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
 
 
+def where_objects(
+    targets: UInt8[Tensor, "pairs height width"], images: Int[Tensor, " pairs"], batch: int
+) -> Bool[Tensor, "batch height width"]:
+    """Where an image shows an object or may show one, as far as its planes say anything.
+
+    Args:
+        targets: planes of (image, class) pairs.
+        images: the image of each pair.
+        batch: how many images there are.
+    """
+    told = (targets != VOID).flatten(1).any(dim=1)[:, None, None]
+    counts = torch.zeros(batch, *targets.shape[1:], dtype=torch.int32, device=targets.device)
+    return counts.index_add(0, images, ((targets != 0) & told).int()) > 0
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch."""
     labels = torch.stack([sample.labels for sample in samples])

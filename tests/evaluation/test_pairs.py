@@ -8,10 +8,11 @@ from statistics import fmean
 import pytest
 import torch
 
+from wheretolook.errors import DataError
 from wheretolook.evaluation.evaluate import evaluate
 from wheretolook.evaluation.pairs import PairFigures, border_band, measure_pairs
 from wheretolook.records import VOID, Batch, collate
-from wheretolook.report.pairs import write_pairs
+from wheretolook.report.pairs import read_pairs, write_pairs
 
 from ..training.made import NAMES, ConstantNetwork, floats, made_batch, made_network, made_samples
 
@@ -109,6 +110,11 @@ def test_the_table_can_be_read_again(tmp_path: Path):
     batch = batch._replace(groups=('a "group", with a comma\nand a line',) * len(batch.names))
     pairs = measure_pairs(made_network().float(), [batch])
     write_pairs(tmp_path / "pairs.csv", pairs)
+    again = read_pairs(tmp_path / "pairs.csv")
+    assert [pair[:4] for pair in again] == [pair[:4] for pair in pairs]
+    for one, other in zip(again, pairs, strict=True):
+        assert one.right == other.right and one[4:6] == pytest.approx(other[4:6], rel=1e-5)
+        assert one[8:] == pytest.approx(other[8:], rel=1e-5, nan_ok=True)
     with (tmp_path / "pairs.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(pairs)
@@ -116,3 +122,12 @@ def test_the_table_can_be_read_again(tmp_path: Path):
         assert (row["name"], row["class_name"], row["group"]) == (pair.name, pair.class_name, pair.group)
         assert (row["right"] == "1") == pair.right and float(row["score"]) == pytest.approx(pair.score, rel=1e-5)
         assert (row["energy"] == "") == (not pair.annotated)
+
+
+def test_what_is_no_table_of_pairs_is_said(tmp_path: Path):
+    for text in ("name,score\na,b\n", "name\nb\n"):
+        (tmp_path / "pairs.csv").write_text(text)
+        with pytest.raises(DataError, match="expected a table of pairs"):
+            read_pairs(tmp_path / "pairs.csv")
+    with pytest.raises(DataError):
+        read_pairs(tmp_path / "nowhere.csv")

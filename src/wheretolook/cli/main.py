@@ -15,7 +15,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from wheretolook.cli.complaints import complaint, word_none
 from wheretolook.cli.spelling import SHORT, expanded, option_kinds, placed
-from wheretolook.errors import ConfigError, WhereToLookError, nearest
+from wheretolook.errors import BarError, ConfigError, WhereToLookError, nearest
+from wheretolook.options.audit import Audit, Repair
 from wheretolook.options.commands import (
     Check,
     Convert,
@@ -55,6 +56,17 @@ COMMANDS = {
     ),
     "train-gain": Command(TrainGain, "train.train_gain", "stage 2: fine-tune under the guided objective"),
     "evaluate": Command(Evaluate, "evaluate.evaluate_networks", "measure segmentation, classification and attention"),
+    "audit": Command(
+        Audit,
+        "audit.audit_network",
+        "find out whether a network looks at the wrong thing, and whether it matters",
+        "Exit code 0, 1 where a bar is missed, 2 for an error.",
+    ),
+    "repair": Command(
+        Repair,
+        "repair.repair",
+        "audit, say what to annotate, guide by it, and audit again",
+    ),
     "visualize": Command(Visualize, "visualize.visualize", "draw images before and after"),
     "show": Command(Show, "show.show", "draw where a network looks in images, a tile a class"),
     "demo": Command(
@@ -88,7 +100,7 @@ class _Parser(ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, or 2 after one line on what was wrong."""
+    """Run a command; the exit code is 0, 2 after one line on what was wrong, or 1 after one on a bar that is missed."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parser = make_parser()
@@ -103,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         getattr(import_module(f"wheretolook.cli.{module}"), function)(options)  # only now, since it imports torch
     except (WhereToLookError, ArgumentError) as error:
         print(f"wheretolook: {_line(error, argv)}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, BarError) else 2
     except KeyboardInterrupt:
         print(f"wheretolook: stopped{_how_to_go_on(argv[0])}", file=sys.stderr)
         return 130

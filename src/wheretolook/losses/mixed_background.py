@@ -4,14 +4,14 @@ Not a loss on maps: it shows the network images in which what surrounds an objec
 """
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wheretolook.losses.classification import classification_loss
 from wheretolook.losses.step import Step
 from wheretolook.networks.modes import steady_norms
 from wheretolook.options.objective import MixedBackgroundOptions
-from wheretolook.records import VOID, shows_object
+from wheretolook.records import shows_object, where_objects
 
 
 def mixed_backgrounds(
@@ -43,21 +43,6 @@ def mixed_backgrounds(
     lent = donors != torch.arange(len(images), device=images.device)
     backgrounds = torch.where(erased[:, None], 0, images)[donors] * lent[:, None, None, None]
     return torch.where(kept[:, None], images, backgrounds)
-
-
-def where_objects(
-    targets: UInt8[Tensor, "pairs height width"], images: Int[Tensor, " pairs"], batch: int
-) -> Bool[Tensor, "batch height width"]:
-    """Where an image shows an object or may show one, as far as its planes say anything.
-
-    Args:
-        targets: planes of (image, class) pairs.
-        images: the image of each pair.
-        batch: how many images there are.
-    """
-    told = (targets != VOID).flatten(1).any(dim=1)[:, None, None]
-    counts = torch.zeros(batch, *targets.shape[1:], dtype=torch.int32, device=targets.device)
-    return counts.index_add(0, images, ((targets != 0) & told).int()) > 0
 
 
 def next_of(which: Bool[Tensor, " batch"]) -> Int[Tensor, " batch"]:

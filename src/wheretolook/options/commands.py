@@ -20,7 +20,8 @@ TARGET = (
 )
 
 
-def _validation_data() -> DataOptions:
+def validation_data() -> DataOptions:
+    """What is measured and drawn: the validation split."""
     return DataOptions(split="val")
 
 
@@ -133,7 +134,7 @@ class Evaluate:
     names: list[str] | None = None
     out: str = "runs/evaluation"
     accelerator: str = "auto"
-    data: DataOptions = field(default_factory=_validation_data)
+    data: DataOptions = field(default_factory=validation_data)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     deletion: bool = False
     sanity: bool = False
@@ -167,7 +168,7 @@ class Visualize:
     count: int = 8
     seed: int = 0
     accelerator: str = "auto"
-    data: DataOptions = field(default_factory=_validation_data)
+    data: DataOptions = field(default_factory=validation_data)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     flip: bool = False
     scales: list[float] | None = None

@@ -1,0 +1,200 @@
+"""What came of a repair: the verdicts and figures before and after, and what it cost."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from rich.table import Table as TextTable
+
+from wheretolook.evaluation.intervals import Interval, fall_interval
+from wheretolook.evaluation.judged import WORDS
+from wheretolook.evaluation.pairs import PairFigures
+from wheretolook.metrics.figures import FIGURES
+from wheretolook.report import charts
+from wheretolook.report.audit import percent
+from wheretolook.report.components import Code, Details, Part, Section, Table, Text, Verdict
+from wheretolook.report.tables import cell, number, text_table
+
+QUESTION = "Is the network repaired?"
+SHORTCUT = "shortcut"
+
+
+class Audited(NamedTuple):
+    """What an audit left in its folder."""
+
+    record: dict[str, Any]  # audit.json
+    pairs: list[PairFigures]
+
+    def words(self) -> dict[str, str]:
+        """The verdict on each class."""
+        return {one["name"]: one["word"] for one in self.record["classes"]}
+
+
+def cost(before: Audited, after: Audited) -> Interval:
+    """By how much the share of right answers fell on the audited images as they are; a rise is below 0.
+
+    Args:
+        before: the first audit.
+        after: the second one, of the same images.
+    """
+    answers = [{(pair.name, pair.class_index): pair.right for pair in audited.pairs} for audited in (before, after)]
+    both = [key for key in answers[0] if key in answers[1]]
+    return fall_interval(*([found[key] for key in both] for found in answers))
+
+
+def repair_answer(before: Audited, after: Audited) -> str:
+    """What came of it, in a few sentences.
+
+    Args:
+        before: the first audit.
+        after: the second one.
+    """
+    lost = cost(before, after)
+    price = (
+        f"On the audited images as they are, {_change(-lost.value)} points of accuracy "
+        f"({_change(-lost.high)} to {_change(-lost.low)}, 95 % interval)."
+    )
+    return " ".join(filter(None, [_shortcuts(before.words(), after.words()), _exchanged(before, after), price]))
+
+
+def _shortcuts(before: dict[str, str], after: dict[str, str]) -> str:
+    """What became of the shortcuts."""
+    was = [name for name, word in before.items() if word == SHORTCUT]
+    left = [name for name, word in after.items() if word == SHORTCUT]
+    if not was:
+        return "No class was recognised by a shortcut before" + (f", {len(left)} are now." if left else ".")
+    now = [after.get(name, "") for name in was]
+    counts = ", ".join(f"{now.count(word)} {word}" for word in WORDS if word in now)
+    if all(word == "fine" for word in now) and not left:
+        return f"Repaired: {len(was)} of {len(was)} shortcuts are fine."
+    if len(left) < len(was):
+        return f"Partly repaired: of {len(was)} shortcuts there are now {counts}."
+    return f"Not repaired: {len(left)} classes are recognised by a shortcut, {len(was)} were."
+
+
+def _exchanged(before: Audited, after: Audited) -> str:
+    """How often all classes together are recognised in front of another class's background."""
+    shares = []
+    for audited in (before, after):
+        found = [trial["right"]["other_background"] for trial in audited.record["trials"] if trial["lent"]]
+        if not found:
+            return ""
+        shares.append(100 * fmean(found))
+    return f"In front of another class's background {shares[1]:.0f} % are right, {shares[0]:.0f} % were."
+
+
+def repair_record(before: Audited, after: Audited, annotated: int) -> dict[str, Any]:
+    """What came of it, as JSON has it.
+
+    Args:
+        before: the first audit.
+        after: the second one.
+        annotated: how many images guided.
+    """
+    old, new = before.words(), after.words()
+    figures = {
+        key: {"before": before.record["figures"].get(key), "after": after.record["figures"].get(key)} for key in FIGURES
+    }
+    return {
+        "answer": repair_answer(before, after),
+        "annotated_images": annotated,
+        "accuracy_lost": asdict(cost(before, after)),
+        "verdicts": {name: {"before": old[name], "after": new.get(name)} for name in old},
+        "figures": figures,
+    }
+
+
+def repair_table(before: Audited, after: Audited) -> TextTable:
+    """Verdicts and figures of each class for the terminal.
+
+    Args:
+        before: the first audit.
+        after: the second one.
+    """
+    caption = "in percent: right as it is, in front of another class's background, attention on the object"
+    return text_table(_HEADS, _class_rows(before, after), None, caption)
+
+
+_HEADS = ["Class", "before", "after", "right", "other background", "on the object"]
+
+
+def _class_rows(before: Audited, after: Audited) -> list[list[str]]:
+    new = {one["name"]: one for one in after.record["classes"]}
+    rows = []
+    for old in before.record["classes"]:
+        evidence = [one["evidence"] for one in (old, new[old["name"]])]
+        rows.append(
+            [
+                old["name"],
+                old["word"],
+                new[old["name"]]["word"],
+                _both([number(one["recognised"]["value"]) for one in evidence]),
+                _both([number(one["rates"]["other_background"]) for one in evidence]),
+                _both([number(one["energy"]) for one in evidence]),
+            ]
+        )
+    return rows
+
+
+def repair_sections(before: Audited, after: Audited, annotated: int, settings: str) -> list[Section]:
+    """The sections of the page.
+
+    Args:
+        before: the first audit.
+        after: the second one.
+        annotated: how many images guided.
+        settings: all options, as text.
+    """
+    counts = [f"{word}: {_count(before, word)} before, {_count(after, word)} after" for word in WORDS]
+    answer = repair_answer(before, after)
+    bad = answer.startswith("Not repaired") or "are now" in answer
+    tone = "good" if answer.startswith("Repaired") else "bad" if bad else "unclear"
+    verdict = Verdict(QUESTION, answer, tone, "; ".join(counts))  # type: ignore[arg-type]
+    heads = ["Class", "before", "after", "right", "in front of another class's background", "attention on the object"]
+    rows = _class_rows(before, after)
+    note = "Verdicts, and percent before and after."
+    classes = Table("Class by class", heads, rows, note, numbers=False)
+    pages = Text("The audits, with pictures, are before/audit.html and after/audit.html beside this page.")
+    return [
+        Section("Verdict", [verdict, classes, pages], note=f"Guided by {annotated} annotated images."),
+        Section("What changed", _changes(before, after)),
+        Section("Settings", [Details("Every setting", [Code(settings)])]),
+    ]
+
+
+def _changes(before: Audited, after: Audited) -> list[Part]:
+    names = [one["name"] for one in before.record["classes"]]
+    series = {
+        f"{change}, {when}": [100 * number(one["evidence"]["rates"][key]) for one in audited.record["classes"]]
+        for change, key in (("own background", "own_background"), ("another class's", "other_background"))
+        for when, audited in (("before", before), ("after", after))
+    }
+    chart = charts.bars(
+        "Recognised in front of other images' backgrounds",
+        names,
+        series,
+        up="images, in percent",
+        description="For each class, how often it is recognised in front of other backgrounds, before and after.",
+        unit=" %",
+    )
+    rows = []
+    for key, figure in FIGURES.items():
+        values = [number(audited.record["figures"].get(key)) for audited in (before, after)]
+        if not any(map(math.isnan, values)) and figure.family != "count":
+            change = cell(key, values[1] - values[0])
+            rows.append([figure.alone or figure.heading, *(cell(key, value) for value in values), change])
+    return [chart, Table("Figures on the audited images", ["Figure", "Before", "After", "Change"], rows)]
+
+
+def _count(audited: Audited, word: str) -> int:
+    return sum(found == word for found in audited.words().values())
+
+
+def _both(values: Sequence[float]) -> str:
+    return " \N{RIGHTWARDS ARROW} ".join(map(percent, values))
+
+
+def _change(share: float) -> str:
+    return f"{100 * share:+.1f}"
