@@ -11,7 +11,7 @@ from wheretolook.cli.console import console, device_of
 from wheretolook.data.images import image_tensor, read_photograph
 from wheretolook.data.names import IMAGE_SUFFIXES
 from wheretolook.errors import ConfigError, DataError, ImageSizeError, naming, nearest, reason
-from wheretolook.evaluation.look import Look, look, sizes_to_try
+from wheretolook.evaluation.look import ClassLook, look, sizes_to_try
 from wheretolook.files import require_writable, user_path, write_json
 from wheretolook.networks.build import classifying
 from wheretolook.networks.files import read_weights
@@ -134,7 +134,9 @@ def _shown(
     return {"image": str(path), "picture": picture.name, "classes": listed}
 
 
-def _looks(network: GuidedNetwork, photograph: Image.Image, classes: Sequence[int] | None, options: Show) -> list[Look]:
+def _looks(
+    network: GuidedNetwork, photograph: Image.Image, classes: Sequence[int] | None, options: Show
+) -> list[ClassLook]:
     """What the network says of the image, in the first size that it takes."""
     exclusive = _exclusive(network) if options.exclusive is None else options.exclusive
     sizes = list(sizes_to_try(photograph.size[::-1], getattr(network, "input_size", None), options.resize))

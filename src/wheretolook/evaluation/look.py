@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wheretolook.evaluation.maps import shown_maps
+from wheretolook.evaluation.maps import other_looks, shown_maps
 from wheretolook.networks.modes import evaluation_mode
 from wheretolook.records import GuidedNetwork, side_lengths
 
 LONGEST = 3  # times the shorter side; a longer image is squeezed
 
 
-class Look(NamedTuple):
+class ClassLook(NamedTuple):
     """What a network says of one class in one image."""
 
     class_index: int
@@ -30,7 +30,7 @@ def look(
     top: int = 3,
     exclusive: bool = True,
     flip: bool = False,
-) -> list[Look]:
+) -> list[ClassLook]:
     """The probability and the attention map of some classes.
 
     Args:
@@ -48,14 +48,14 @@ def look(
     with evaluation_mode(network), torch.inference_mode():
         images = network.preprocessing(image[None].to(device))
         output = network(images, segment=False)
-        mirrored = network(images.flip(3), segment=False) if flip else None
+        others = other_looks(network, images, flip=flip)
         scores = output.class_scores[0].float()
         chosen = scores.topk(min(top, len(scores))).indices.tolist() if classes is None else list(classes)
         pairs = torch.tensor([(0, index) for index in chosen], device=device).view(-1, 2)
-        maps = shown_maps(output, pairs, side_lengths(images), network.attention, mirrored).float().cpu()
+        maps = shown_maps(output, pairs, side_lengths(images), network.attention, others).float().cpu()
         chances = scores.softmax(dim=0) if exclusive else scores.sigmoid()
     return [
-        Look(index, chance, attention)
+        ClassLook(index, chance, attention)
         for index, chance, attention in zip(chosen, chances[chosen].tolist(), maps, strict=True)
     ]
 
