@@ -13,8 +13,9 @@ KEYS = [
     *("weights", "accuracy", "accuracy_class", "mean_iu", "fwavacc"),
     *("image_accuracy", "worst_class_accuracy", "worst_group_accuracy", "mean_average_precision", "f1"),
     *("energy_pointing", "energy_pointing_over_chance", "attention_iou", "attention_iou_20", "attention_iou_ceiling"),
-    *("attention_recall", "attention_precision", "deletion", "insertion"),
-    *("pointing_game", "empty_maps", "images", "masks", "pairs"),
+    *("attention_recall", "attention_precision"),
+    *("pointing_game", "empty_maps", "energy_on_mark", "energy_on_mark_over_chance", "deletion", "insertion"),
+    *("images", "masks", "pairs", "energy_on_mark_per_class"),
     *("iu_per_class", "accuracy_per_class", "average_precision_per_class", "accuracy_per_group"),
 ]
 

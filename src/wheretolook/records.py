@@ -60,6 +60,8 @@ class Sample(NamedTuple):
     name: str
     group: str = ""  # of images that share an attribute, for the figures of the worst group
     exclusive: bool = False  # images of this data set show exactly one class each: softmax in place of sigmoids
+    weight: float | None = None  # how much it counts in training; None for all images of a data set alike
+    zone: Bool[Tensor, "height width"] | None = None  # where not to look, for figures; None where nobody asks
 
 
 class Batch(NamedTuple):
@@ -76,6 +78,8 @@ class Batch(NamedTuple):
     names: tuple[str, ...]
     groups: tuple[str, ...]
     exclusive: bool = False
+    weights: Float[Tensor, " batch"] | None = None  # how much each image counts in losses; None for all alike
+    zones: Bool[Tensor, "batch height width"] | None = None  # where not to look, for figures; None where nobody asks
 
 
 def side_lengths(images: Tensor) -> tuple[int, int]:
@@ -126,6 +130,8 @@ def where_objects(
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch."""
     labels = torch.stack([sample.labels for sample in samples])
+    weights = [sample.weight for sample in samples if sample.weight is not None]
+    zones = [sample.zone for sample in samples if sample.zone is not None]
     return Batch(
         images=torch.stack([sample.image for sample in samples]),
         masks=torch.stack([sample.mask for sample in samples]),
@@ -136,6 +142,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         names=tuple(sample.name for sample in samples),
         groups=tuple(sample.group for sample in samples),
         exclusive=samples[0].exclusive,
+        weights=torch.tensor(weights, dtype=torch.float32) if weights else None,
+        zones=torch.stack(zones) if zones else None,
     )
 
 

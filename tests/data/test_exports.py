@@ -142,7 +142,7 @@ def test_labelme_shapes(tmp_path: Path):
         shape("_background_", "polygon", (0, 0), (1, 0), (1, 1)),
     )
     labelme(tmp_path / "b.json", shape("cat", "circle", (8, 6), (8, 9)))
-    labelme(tmp_path / "c.json", shape("dog", "rectangle", (9.5, 8), (3, 2)), shape("dog", "point", (1, 1)))
+    labelme(tmp_path / "c.json", shape("dog", "rectangle", (9.5, 8), (3, 2)), shape("dog", "cuboid", (1, 1)))
     labelme(tmp_path / "d.json")
     write_lines(tmp_path / "splits/train.txt", "a", "b.jpg", "c", "d")
     data = opened(tmp_path, "train", layout="labelme")
@@ -161,10 +161,11 @@ def test_labelme_shapes(tmp_path: Path):
     assert data[3].segmented and not data[3].mask.any()
 
 
-def test_points_say_that_a_class_is_there_and_not_where(tmp_path: Path):
+def test_what_marks_nothing_says_that_a_class_is_there_and_not_where(tmp_path: Path):
     """Taken for absent it would teach a wrong label, and a mask without it a wrong background."""
     write_image(tmp_path / "a.jpg")
-    labelme(tmp_path / "a.json", shape("cat", "polygon", (2, 3), (8, 3), (8, 9), (2, 9)), shape("dog", "point", (1, 1)))
+    drawn = shape("cat", "polygon", (2, 3), (8, 3), (8, 9), (2, 9)), shape("dog", "cuboid", (1, 1))
+    labelme(tmp_path / "a.json", *drawn)
     write_lines(tmp_path / "splits/all.txt", "a")
     sample = opened(tmp_path, "all", layout="labelme")[0]
     assert sample.labels.tolist() == [True, True] and not sample.segmented

@@ -56,7 +56,8 @@ def test_perfect_answers_have_perfect_figures():
     assert found.pop("iu_per_class") == pytest.approx([1.0] * 4)
     assert found.pop("energy_pointing_over_chance") == pytest.approx(3 / sum(chances))
     assert found.pop("average_precision_per_class") == pytest.approx([1.0] * 3)
-    assert all(math.isnan(found.pop(key)) for key in ("deletion", "insertion"))  # not asked for
+    unasked = ("deletion", "insertion", "energy_on_mark", "energy_on_mark_over_chance")
+    assert all(math.isnan(value) for value in [*map(found.pop, unasked), *found.pop("energy_on_mark_per_class")])
     of_one_class = ("image_accuracy", "worst_class_accuracy", "worst_group_accuracy")
     assert all(math.isnan(value) for value in [*map(found.pop, of_one_class), *found.pop("accuracy_per_class")])
     assert found == {

@@ -9,9 +9,17 @@ from wheretolook.evaluation.evaluate import Evaluator
 from wheretolook.metrics.attention import AttentionFigures
 from wheretolook.metrics.classification import ClassificationFigures
 from wheretolook.metrics.figures import FIGURES, Figure, Gathered, validated
+from wheretolook.metrics.marks import MarkFigures
 from wheretolook.metrics.segmentation import SegmentationFigures
 from wheretolook.records import Batch, GuidedOutput
-from wheretolook.report.tables import class_markdown, class_table, figures_markdown, results_markdown, results_table
+from wheretolook.report.tables import (
+    MARK_FIGURE,
+    class_markdown,
+    class_table,
+    figures_markdown,
+    results_markdown,
+    results_table,
+)
 
 ROWS = [
     {
@@ -149,13 +157,14 @@ def test_the_headings_of_all_figures() -> None:
     assert heading == (
         "| Weights | Accuracy | Accuracy Class | Mean IU | FWAVACC | Image accuracy | Worst class | Worst group | mAP "
         "| F1 | Energy pointing | over chance | Attention IoU | at 20 % | Recall | Precision | Ceiling | Pointing game "
-        "| Empty maps | Deletion | Insertion | Images | with masks | Pairs |"
+        "| Empty maps | Energy on mark | over chance | Deletion | Insertion | Images | with masks | Pairs |"
     )
 
 
 def test_every_figure_is_printed_in_its_own_unit() -> None:
     """Four decimals for the four figures of segmentation, as the literature has them, two for other shares."""
-    counts, ratios = ("images", "masks", "pairs"), ("energy_pointing_over_chance",)
+    counts = ("images", "masks", "pairs")
+    ratios = ("energy_pointing_over_chance", "energy_on_mark_over_chance")
     four = ("accuracy", "accuracy_class", "mean_iu", "fwavacc")
     for key in FIGURES:
         unit = "7" if key in counts else "7.00x" if key in ratios else "700.0000" if key in four else "700.00"
@@ -165,12 +174,12 @@ def test_every_figure_is_printed_in_its_own_unit() -> None:
 def test_every_figure_is_taken_from_the_field_of_its_name() -> None:
     """Each field of what is gathered holds a number of its own."""
     number = iter(range(1, 1000))
-    kinds = (SegmentationFigures, ClassificationFigures, AttentionFigures, AttentionFigures)
+    kinds = (SegmentationFigures, ClassificationFigures, AttentionFigures, AttentionFigures, MarkFigures)
     records = [kind(*(next(number) for _ in kind._fields)) for kind in kinds]
     means = {key: next(number) for key in ("attention_recall", "attention_precision", "deletion", "insertion")}
     gathered = Gathered(*records, means, next(number), next(number))
     for key, figure in FIGURES.items():
-        homes = [home for home in (gathered, *records[:3]) if hasattr(home, key)]
+        homes = [home for home in (gathered, *records[:3], records[4]) if hasattr(home, key)]
         if key in means:
             expected = means[key]
         else:
@@ -197,6 +206,10 @@ def test_terminal_tables_put_names_left_and_numbers_right_with_title_and_caption
     del accuracies["accuracy_per_class"]
     assert class_table([accuracies], ["a"]).caption == "average precision in percent"
     assert class_markdown([accuracies], ["a"]).startswith("| Class (average precision in percent) | A |")
+    marks = [{**accuracies, "energy_on_mark_per_class": [0.125]}]
+    found = class_markdown(marks, ["a"], figures=[MARK_FIGURE]).splitlines()
+    assert found[0].startswith("| Class (share of attention on the mark in percent)") and found[2] == "| a | 12.50 |"
+    assert class_markdown([accuracies], ["a"], figures=[MARK_FIGURE]) == ""
 
 
 def test_what_a_figure_of_classes_must_be_is_said() -> None:

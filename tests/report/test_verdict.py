@@ -43,6 +43,9 @@ def test_it_is_the_closest_control_and_the_first_figure_that_was_asked_for():
         "Guidance helps: Worst group 30.0 in place of 20.0 (+10.0 ± 0.0 over 3 seeds) beside 'Closest'; "
         "Energy pointing 63.3 in place of 23.3 (+40.0 ± 0.0 over 3 seeds)."
     )
+    marks = {"Closest": 0.4, "Guided": 0.1}
+    marked = [{**row, "energy_on_mark": marks[row["weights"]]} for row in rows(Closest=close, Guided=guided)]
+    assert verdict(marked).endswith("; Energy on mark 10.0 in place of 40.0 (-30.0 ± 0.0 over 3 seeds).")
     unmeasured = [{**row, "worst_group_accuracy": None} for row in rows(Closest=close, Guided=guided)]
     assert verdict(unmeasured).startswith("Guidance hurts: Mean IU 20.0 in place of 90.0")
 

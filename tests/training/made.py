@@ -175,9 +175,9 @@ def planes(mask: Tensor, classes: tuple[int, ...]) -> Tensor:
     return found
 
 
-def made_samples() -> list[Sample]:
+def made_samples(*, weighted: bool = False) -> list[Sample]:
     """Three, one, two and no classes; without a mask; with boxes only."""
-    return [
+    samples = [
         sample("three", (0, 1, 2)),
         sample("one", (1,)),
         sample("labelled", (0, 2), annotated=False, segmented=False),
@@ -185,6 +185,7 @@ def made_samples() -> list[Sample]:
         sample("empty", ()),
         sample("other", (2,)),
     ]
+    return [one._replace(weight=weight) for one, weight in zip(samples, WEIGHTS, strict=True)] if weighted else samples
 
 
 def made_batch() -> Batch:
@@ -267,6 +268,8 @@ class Altered:
         return map(self.alter, self.batches)
 
 
+WEIGHTS = (0.5, 2.0, 0.0, 1.5, 3.0, 0.25)  # of these samples, where they have any
+WEIGHTED = ("defaults", "energy", "mining.union", "input_gradients", "separability")  # variants to weigh images in
 # how the six images of `made_samples` may fall to two processes
 PARTINGS = {
     "all annotation here": [0, 1, 3, 5, 2, 4],

@@ -22,6 +22,7 @@ from wheretolook.training.stage import Stage
 from .made import (
     PARTINGS,
     SHARED,
+    WEIGHTED,
     ConstantNetwork,
     floats,
     guided_stage,
@@ -43,9 +44,9 @@ class Loss(nn.Module):
         return self.stage.terms(batch)[0]
 
 
-def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tensor]:
+def gradients(variant: str, order: list[int], rank: int, weighted: bool = False) -> dict[str, torch.Tensor]:
     stage = guided_stage(SHARED[variant])
-    samples = made_samples()
+    samples = made_samples(weighted=weighted)
     half = len(order) // 2
     batch = collate([samples[index] for index in order[rank * half : (rank + 1) * half]])
     with training_only(stage.network, stage.trained_modules()):
@@ -57,6 +58,11 @@ def gradients(variant: str, order: list[int], rank: int) -> dict[str, torch.Tens
 def train(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = {f"{name}, {how}": gradients(name, order, rank) for name in SHARED for how, order in PARTINGS.items()}
+    found |= {
+        f"{name}, {how}, weighted": gradients(name, order, rank, True)
+        for name in WEIGHTED
+        for how, order in PARTINGS.items()
+    }
     figures = evaluate(ConstantNetwork(), [floats(made_batch())])
     if rank == 0:
         torch.save({"gradients": found, "figures": figures}, f"{folder}/found.pt")

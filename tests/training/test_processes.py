@@ -19,6 +19,7 @@ from .made import (
     CPU,
     PARTINGS,
     SHARED,
+    WEIGHTED,
     ConstantNetwork,
     floats,
     guided_stage,
@@ -42,13 +43,14 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("parting", PARTINGS)
-@pytest.mark.parametrize("variant", SHARED)
+@pytest.mark.parametrize("variant", [*SHARED, *(f"{name}, weighted" for name in WEIGHTED)])
 def test_two_processes_learn_what_one_does(together: dict[str, dict], variant: str, parting: str):
-    stage = guided_stage(SHARED[variant])
-    samples = made_samples()
+    name, _, weighted = variant.partition(", ")
+    stage = guided_stage(SHARED[name])
+    samples = made_samples(weighted=bool(weighted))
     stage.terms(collate([samples[index] for index in PARTINGS[parting]]))[0].backward()
     alone = {name: value.grad for name, value in stage.network.named_parameters()}
-    found: Gradients = together["gradients"][f"{variant}, {parting}"]
+    found: Gradients = together["gradients"][", ".join(filter(None, (name, parting, weighted)))]
     assert {"trunk.conv1_1.weight", "trunk.conv5_3.bias"} <= found.keys()
     for name, gradient in found.items():
         expected = torch.zeros_like(gradient) if alone[name] is None else alone[name]

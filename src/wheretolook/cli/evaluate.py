@@ -14,9 +14,18 @@ from wheretolook.networks.build import classifying, network_for
 from wheretolook.networks.files import read_weights
 from wheretolook.options.commands import Evaluate
 from wheretolook.records import GuidedNetwork
-from wheretolook.report.tables import class_markdown, class_table, results_markdown, results_table
+from wheretolook.report.tables import (
+    CLASS_FIGURES,
+    MARK_FIGURE,
+    class_markdown,
+    class_table,
+    results_markdown,
+    results_table,
+)
 from wheretolook.runs.folder import environment
 from wheretolook.training.denormals import flushed_denormals
+
+OF_CLASSES = (CLASS_FIGURES, (MARK_FIGURE,))  # a table each
 
 
 def evaluate_networks(options: Evaluate) -> list[Figures]:
@@ -70,7 +79,9 @@ def _row(name: str, network: GuidedNetwork, dataset: ImageDataset, options: Eval
 
 def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:
     write_json(out / "metrics.json", rows)
-    tables = (results_markdown(rows), class_markdown(rows, class_names))
+    tables = (results_markdown(rows), *(class_markdown(rows, class_names, figures=of) for of in OF_CLASSES))
     write_text(out / "metrics.md", "\n".join(table for table in tables if table))
-    console.print(*filter(None, (results_table(rows), class_table(rows, class_names))))
+    console.print(
+        *filter(None, (results_table(rows), *(class_table(rows, class_names, figures=of) for of in OF_CLASSES)))
+    )
     console.print(f"figures in {out / 'metrics.json'} and {out / 'metrics.md'}")

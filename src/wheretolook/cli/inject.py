@@ -70,7 +70,8 @@ def inject(options: Inject) -> Path:
         rows = [row for split, dataset in datasets.items() for row in _copied(dataset, split, options, folder)]
         _write_tables(folder, class_names, rows)
         splits = {"split": tied, "val_split": measured[0]}
-        recipe = {"data": {"root": str(out), **splits, "group_by": ["mark"]}, "test_split": measured[-1], **GUIDANCE}
+        data = {"root": str(out), **splits, "group_by": ["mark"], "measured_zones": AVOID}
+        recipe = {"data": data, "test_split": measured[-1], **GUIDANCE}
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     counts = Counter((row.split, row.group) for row in rows)
     for split, group in sorted(counts):

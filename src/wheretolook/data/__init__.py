@@ -6,6 +6,7 @@ from pathlib import Path
 from wheretolook.data.dataset import ImageDataset, describe_classes
 from wheretolook.data.guiding import guiding
 from wheretolook.data.layouts import LAYOUTS
+from wheretolook.data.weights import weighted
 from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.files import user_path
 from wheretolook.options.data import DataOptions
@@ -36,7 +37,8 @@ def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> 
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
     dataset = LAYOUTS[layout].open(config, _expanded(split), training)
-    return guiding(dataset, config, split, training)
+    dataset = guiding(dataset, config, split, training)
+    return weighted(dataset, config.weights) if training else dataset
 
 
 def layout_of(config: DataOptions) -> str:
@@ -69,8 +71,10 @@ def at_home(config: DataOptions) -> DataOptions:
         held_out=[_expanded(path) for path in config.held_out],
         groups=None if config.groups is None else _expanded(config.groups),
         annotated=None if config.annotated is None else _expanded(config.annotated),
+        weights=None if config.weights is None else _expanded(config.weights),
         propagated=None if config.propagated is None else _expanded(config.propagated),
         avoid_zones=None if config.avoid_zones is None else _expanded(config.avoid_zones),
+        measured_zones=None if config.measured_zones is None else _expanded(config.measured_zones),
     )
 
 

@@ -39,7 +39,7 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
     Returns:
         The sample, of the size of the crop where there is one. What lies outside of the image is void in mask and
         targets and of the mean colour in the image. Classes that the crop cuts off leave the labels; what an image's
-        labels say without a mask or box to show it stays.
+        labels say without a mask or box to show it stays, and so does what is only marked by a point or a stroke.
 
     Example:
         >>> planes = torch.zeros(0, 8, 8, dtype=torch.uint8)
@@ -58,10 +58,12 @@ def augment(sample: Sample, config: DataOptions, seed: int, epoch: int, index: i
         image, planes = (kornia.geometry.transform.hflip(plane) for plane in (image, planes))
     targets = planes[1:].to(torch.uint8)
     # an image of exactly one class keeps it, though its object is cut off: what else would it be taught to be?
-    kept = ~(shows_object(sample.targets) & ~shows_object(targets)) | sample.exclusive
+    # and where a point or a stroke is cut off, the object may still be there
+    marked = (sample.targets == VOID).float().mean(dim=(1, 2)) > 0.5
+    kept = ~(shows_object(sample.targets) & ~shows_object(targets)) | marked | sample.exclusive
     labels = sample.labels.clone()
     labels[sample.labels] = kept
-    return sample._replace(image=image, mask=planes[0], labels=labels, targets=targets[kept])
+    return sample._replace(image=image, mask=planes[0], labels=labels, targets=targets[kept], zone=None)
 
 
 def jitter_colours(

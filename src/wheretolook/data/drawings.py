@@ -1,21 +1,22 @@
-"""What annotation tools draw: polygons, run lengths, boxes, masks of single objects, and the planes that they make."""
+"""What annotation tools draw: polygons, run lengths, boxes, masks, points and lines, and the planes that they make."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from wheretolook.data.boxes import Box, pixels_of, upright_box
 from wheretolook.data.images import TURNED, on_upright, opened, oriented_size, say_of_turns
+from wheretolook.data.marks import Pixels, stroke_pixels
 from wheretolook.data.masks import upright_values
 from wheretolook.errors import DataError
 from wheretolook.records import VOID
 
-Pixels = Bool[np.ndarray, "height width"]
+BACKGROUND = -1  # in place of a class: a mark where none is
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +24,16 @@ class Shape:
     """One object as it was drawn; one of the ways below says where it is.
 
     Args:
-        class_index: its class, from 0; None where it says nothing (a crowd, what is to be ignored).
+        class_index: its class, from 0; None where it says nothing (a crowd, what is to be ignored); BACKGROUND for a
+            line where no class is.
         box: left, top, right, bottom.
         polygons: corners (x, y) of each of its parts, in pixels.
         without_edges: fill polygons as COCO's own code does, and not as LabelMe and OpenCV do, with their edges.
         rle: run lengths as COCO has them, with size and counts.
         file: a grey mask of this object alone, bright where it is.
         patch: such a mask of a part of the image, with that part's left and top.
+        line: points (x, y) of a stroke on it, or one point; then nothing is said of pixels that are not marked.
+        radius: of that line, in pixels.
     """
 
     class_index: int | None
@@ -39,10 +43,12 @@ class Shape:
     rle: Mapping[str, Any] | None = None
     file: Path | None = None
     patch: tuple[Pixels, int, int] | None = None
+    line: np.ndarray | None = None
+    radius: float = 0.0
 
     @property
     def exact(self) -> bool:
-        """Whether it is drawn to the pixel: not as a box, nor as a point, which only says that the class is there."""
+        """Whether it is drawn to the pixel: not as a box, nor as a point or a line."""
         drawn = (self.rle, self.file, self.patch)
         return self.box is None and (bool(self.polygons) or any(way is not None for way in drawn))
 
@@ -92,7 +98,9 @@ class Drawing:
         say_of_turns(image)
         drawn = [(shape.class_index, rasterised(shape, size, self.where)) for shape in shapes]
         turned = [(index, upright_values(on.astype(np.uint8), Path(self.where), image) > 0) for index, on in drawn]
-        return painted(turned, upright)
+        marked = [shape.line is not None for shape in self.shapes]
+        outlined = painted((one for one, mark in zip(turned, marked, strict=True) if not mark), upright)
+        return with_marks(outlined, [one for one, mark in zip(turned, marked, strict=True) if mark])
 
 
 def _on_upright(shape: Shape, size: tuple[int, int], image: Path, where: str) -> Shape:
@@ -104,7 +112,9 @@ def _on_upright(shape: Shape, size: tuple[int, int], image: Path, where: str) ->
         )
     polygons = tuple(on_upright(corners, size, image, where) for corners in shape.polygons)
     box = None if shape.box is None else upright_box(Box(0, *shape.box), size, image, where)[1:]
-    return replace(shape, polygons=polygons, box=box)
+    line = None if shape.line is None else on_upright(shape.line, size, image, where)
+    radius = shape.radius * max(oriented_size(image)[0]) / max(size)
+    return replace(shape, polygons=polygons, box=box, line=line, radius=radius)
 
 
 def painted(shapes: Iterable[tuple[int | None, Pixels]], size: tuple[int, int]) -> Planes:
@@ -136,6 +146,38 @@ def painted(shapes: Iterable[tuple[int | None, Pixels]], size: tuple[int, int]) 
     return Planes(mask, classes)
 
 
+def with_marks(outlined: Planes, marks: Sequence[tuple[int | None, Pixels]]) -> Planes:
+    """Planes with points and lines as well: pixels that neither an object nor a mark covers say nothing any more.
+
+    They go on saying "not here" in the plane of a class whose objects are all outlined.
+
+    Args:
+        outlined: the planes of all that was drawn otherwise.
+        marks: class and pixels of each; BACKGROUND where no class is.
+
+    Example:
+        >>> dog, empty = np.array([[True, False, False]]), np.array([[False, False, True]])
+        >>> planes = with_marks(painted([], (1, 3)), [(0, dog), (BACKGROUND, empty)])
+        >>> planes.mask.tolist(), planes.classes[0].tolist()
+        ([[1, 255, 0]], [[1, 255, 0]])
+    """
+    if not marks:
+        return outlined
+    mask = np.where(outlined.mask == 0, VOID, outlined.mask)
+    for index, pixels in marks:
+        mask[pixels & (mask == VOID)] = 0 if index is None else index + 1
+    classes = dict(outlined.classes)
+    for index in {index for index, _ in marks} - {BACKGROUND, None}:
+        assert index is not None
+        own = classes.get(index, np.zeros_like(mask)) == 1
+        for other, pixels in marks:
+            own |= pixels & (other == index)
+        plane = np.where(own, 1, VOID).astype(np.uint8)
+        plane[(mask != VOID) & ~own] = 0
+        classes[index] = plane
+    return Planes(mask, classes)
+
+
 def rasterised(shape: Shape, size: tuple[int, int], where: str) -> Pixels:
     """The pixels of an object, without what lies outside of the image.
 
@@ -157,6 +199,8 @@ def rasterised(shape: Shape, size: tuple[int, int], where: str) -> Pixels:
         part, left, top = shape.patch
         room = pixels[max(0, top) : max(0, top + len(part)), max(0, left) : max(0, left + part.shape[1])]
         room[:] = part[max(0, -top) :, max(0, -left) :][: room.shape[0], : room.shape[1]]
+    if shape.line is not None:
+        pixels |= stroke_pixels(shape.line, shape.radius, size)
     if shape.box is not None:
         height, width = size
         limits = (width, height, width, height)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wheretolook.data.boxes import Box
-from wheretolook.data.drawings import Drawing, Shape
+from wheretolook.data.drawings import BACKGROUND, Drawing, Shape
 from wheretolook.data.images import image_size
 from wheretolook.data.layout import Folder, measured_splits, open_split
 from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, normal
@@ -160,8 +160,10 @@ def entry(name: str, image: Path, shapes: Sequence[Shape], where: str, size: tup
     Raises:
         DataError: an image of no size.
     """
-    indices = frozenset(shape.class_index for shape in shapes if shape.class_index is not None)
     known = [shape for shape in shapes if shape.class_index is not None]
+    indices = frozenset(
+        shape.class_index for shape in known if shape.class_index is not None and shape.class_index != BACKGROUND
+    )
     if not shapes or not all(shape.box for shape in known) or len(known) < len(shapes):
         return Entry(name, image, class_indices=indices, drawing=Drawing(tuple(shapes), where, size))
     height, width = size or image_size(image)

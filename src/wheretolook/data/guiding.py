@@ -1,4 +1,4 @@
-"""Where to look by masks, boxes or neither, and where not: zones of a folder of masks, or of classes of the annotation.
+"""Where to look by masks, boxes, marks or neither, and where not: zones of a folder of masks, or of avoided classes.
 
 Only the planes that say where to look change, and the avoided classes are none any more. In an image with such a zone
 the plane of every class is 0 there, and where nobody has annotated the class's object, 1 everywhere else. Zones hold in
@@ -8,6 +8,8 @@ every image, whether or not its objects' annotation counts, and propagated masks
 from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -23,11 +25,52 @@ from wheretolook.data.annotated import (
     silent,
 )
 from wheretolook.data.dataset import ImageDataset, ImagesOf
+from wheretolook.data.keys import generator
+from wheretolook.data.marks import pointed, scribbled
 from wheretolook.data.masks import MASK_SUFFIXES, index_mask, read_values
 from wheretolook.data.names import files_below
+from wheretolook.data.noise import noisy
 from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID, Sample, side_lengths
+
+
+class Form(NamedTuple):
+    """What is made of an image's annotation before it guides; nothing at the defaults.
+
+    Attributes:
+        annotations: guide by masks, boxes, points, scribbles or none of it.
+        dilate: pixels by which the objects grow; zones do not.
+        noise: share of an object's size by which it is made wrong.
+        radius: of points and strokes, as a share of the image's longer side.
+        seed: of noise, points and strokes; each image has its own.
+    """
+
+    annotations: str = "masks"
+    dilate: int = 0
+    noise: float = 0.0
+    radius: float = 0.0
+    seed: int = 0
+
+    @property
+    def changes(self) -> bool:
+        """Whether it makes anything else of an annotation."""
+        return self.annotations != "masks" or bool(self.dilate or self.noise)
+
+    def __call__(
+        self, targets: UInt8[Tensor, "present height width"], name: str
+    ) -> UInt8[Tensor, "present height width"]:
+        """The planes of the image of that name in this form."""
+        if self.annotations == "none":
+            return silent(targets)
+        random = generator("form", self.seed, crc32(name.encode()))
+        targets = noisy(targets, self.noise, random)
+        if self.annotations == "boxes":
+            targets = boxed(targets)
+        elif self.annotations != "masks":
+            draw = pointed if self.annotations == "points" else scribbled
+            targets = draw(targets, self.radius, random)
+        return dilated(targets, self.dilate)
 
 
 class GuidingImages(ImagesOf):
@@ -35,25 +78,26 @@ class GuidingImages(ImagesOf):
 
     Args:
         dataset: the images.
-        annotations: the form: masks, boxes or none.
-        dilate: pixels by which the objects grow; zones do not.
+        form: what is made of it.
         avoided: the numbers of its classes that mark such zones.
         zones: masks of such zones by the image's number; every value but 0 marks.
+        measured: masks of zones that guide nothing; given, samples say where all zones are. None where that is not
+            asked for.
         resize: length of the longer side in pixels that the images are served with; None keeps their size.
     """
 
     def __init__(
         self,
         dataset: ImageDataset,
-        annotations: str = "masks",
-        dilate: int = 0,
+        form: Form,
         avoided: frozenset[int] = frozenset(),
         zones: Mapping[int, Path] | None = None,
+        measured: Mapping[int, Path] | None = None,
         resize: int | None = None,
     ) -> None:
         super().__init__(dataset)
-        self.annotations, self.dilate = annotations, dilate
-        self.avoided, self.zones, self.resize = avoided, dict(zones or {}), resize
+        self.form = form
+        self.avoided, self.zones, self.measured, self.resize = avoided, dict(zones or {}), measured, resize
         self.annotated: frozenset[int] | None = None
         self.propagated: Path | None = None
         self.kept = [index for index in range(len(dataset.class_names)) if index not in avoided]
@@ -79,7 +123,7 @@ class GuidingImages(ImagesOf):
     def is_annotated(self, index: int) -> bool:
         """Whether an image's annotation says where its objects are."""
         kept = self.annotated is None or index in self.annotated
-        return kept and self.annotations != "none" and self.dataset.is_annotated(index)
+        return kept and self.form.annotations != "none" and self.dataset.is_annotated(index)
 
     def classes_in(self, index: int) -> frozenset[int]:
         """The classes that an image shows, without those that are avoided."""
@@ -88,20 +132,21 @@ class GuidingImages(ImagesOf):
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
-        zone = torch.zeros(sample.mask.shape, dtype=torch.bool)
-        if index in self.zones:
-            zone = _read_zone(self.zones[index], side_lengths(sample.image), self.resize)
+        zone = self._zone(self.zones, index, sample)
         if self.avoided:
             sample, marked = self._without_avoided(sample)
             zone = zone | marked
+        if self.measured is not None:
+            sample = sample._replace(zone=zone | self._zone(self.measured, index, sample))
         known = self.annotated is None or index in self.annotated
         targets = sample.targets if known else propagated_planes(self.propagated, sample)
-        return sample._replace(targets=avoiding(self._formed(targets), zone))
+        return sample._replace(targets=avoiding(self.form(targets, sample.name), zone))
 
-    def _formed(self, targets: UInt8[Tensor, "present height width"]) -> UInt8[Tensor, "present height width"]:
-        if self.annotations == "none":
-            return silent(targets)
-        return dilated(boxed(targets) if self.annotations == "boxes" else targets, self.dilate)
+    def _zone(self, zones: Mapping[int, Path], index: int, sample: Sample) -> Bool[Tensor, "height width"]:
+        """What the mask of an image marks; nothing where there is none."""
+        if index not in zones:
+            return torch.zeros(sample.mask.shape, dtype=torch.bool)
+        return _read_zone(zones[index], side_lengths(sample.image), self.resize)
 
     def _without_avoided(self, sample: Sample) -> tuple[Sample, Bool[Tensor, "height width"]]:
         """The sample without the classes that mark zones, and what they mark; to segmentation that is background."""
@@ -147,12 +192,11 @@ def guiding(dataset: ImageDataset, config: DataOptions, split: str, training: bo
         training: it is to be trained on.
 
     Raises:
-        ConfigError: a dilation below 0, an avoided class that there is not, no other class left, or a folder without
-            a root.
+        ConfigError: a dilation, noise or radius out of its range, an avoided class that there is not, no other class
+            left, or a folder without a root.
         DataError: no such folder, or no mask in it; images of one class each that would have none.
     """
-    if config.dilate < 0:
-        raise ConfigError(f"expected to dilate by at least 0 pixels, got {config.dilate}")
+    _check(config)
     if unknown := [name for name in config.avoid if name not in dataset.class_names]:
         raise ConfigError(
             f"avoid: there is no class '{unknown[0]}'{nearest(unknown[0], dataset.class_names)};"
@@ -161,14 +205,17 @@ def guiding(dataset: ImageDataset, config: DataOptions, split: str, training: bo
     avoided = frozenset(dataset.class_names.index(name) for name in config.avoid)
     if len(avoided) == len(dataset.class_names):
         raise ConfigError("expected a class that is not to be avoided, got none; leave one out of avoid")
-    zones = {} if config.avoid_zones is None else _zones(dataset, config, config.avoid_zones, split)
+    zones = _zones(dataset, config, config.avoid_zones, split, "avoid_zones")
+    measured = None if training else _zones(dataset, config, config.measured_zones, split, "measured_zones")
     if avoided:
         _require_classes(dataset, avoided, split)
-    annotations, dilate = (config.annotations, config.dilate) if training else ("masks", 0)
-    images = GuidingImages(dataset, annotations, dilate, avoided, zones, config.resize)
+    form = Form()
+    if training:
+        form = Form(config.annotations, config.dilate, config.noise, config.mark_radius, config.annotated_seed)
+    images = GuidingImages(dataset, form, avoided, zones, measured, config.resize)
     propagated = propagated_folder(config) if training else None
     annotated = annotated_images(images, config) if training else None
-    if annotations == "masks" and annotated is None and not (dilate or avoided or zones or propagated):
+    if annotated is None and not (form.changes or avoided or zones or measured or propagated):
         return dataset
     return images.limited(annotated, propagated)
 
@@ -186,10 +233,23 @@ def _require_classes(dataset: ImageDataset, avoided: frozenset[int], split: str)
         )
 
 
-def _zones(dataset: ImageDataset, config: DataOptions, folder: str, split: str) -> dict[int, Path]:
-    """The masks of a folder, NAME.png or SPLIT/NAME.png, by their images' numbers."""
+def _check(config: DataOptions) -> None:
+    if config.dilate < 0:
+        raise ConfigError(f"expected to dilate by at least 0 pixels, got {config.dilate}")
+    if not 0 <= config.noise <= 1:
+        raise ConfigError(f"expected noise from 0 to 1, a share of each object's size, got {config.noise}")
+    if not 0 <= config.mark_radius <= 1:
+        raise ConfigError(
+            f"expected a mark_radius from 0 to 1, a share of the image's longer side, got {config.mark_radius}"
+        )
+
+
+def _zones(dataset: ImageDataset, config: DataOptions, folder: str | None, split: str, option: str) -> dict[int, Path]:
+    """The masks of a folder, NAME.png or SPLIT/NAME.png, by their images' numbers; none without a folder."""
+    if folder is None:
+        return {}
     if config.root is None:
-        raise ConfigError("avoid_zones is a folder beside images on disk, and there is no root; give one or leave it")
+        raise ConfigError(f"{option} is a folder beside images on disk, and there is no root; give one or leave it")
     path = Path(config.root) / folder
     if not path.is_dir():
         raise DataError(f"there is no folder {path}; expected masks of the zones to avoid, NAME.png for an image NAME")

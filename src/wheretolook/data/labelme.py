@@ -1,4 +1,4 @@
-"""LabelMe's json: a file beside each image, with polygons, rectangles, circles and masks."""
+"""LabelMe's json: a file beside each image, with polygons, rectangles, circles, masks, points and lines."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from wheretolook.data.classes import read_class_names
-from wheretolook.data.drawings import Shape
+from wheretolook.data.drawings import BACKGROUND, Shape
 from wheretolook.data.exports import ImagesBelow, corners, entry, finite, items, open_export, read_json, text, whole
 from wheretolook.data.layout import Layout
 from wheretolook.data.names import say_once
@@ -19,6 +19,7 @@ from wheretolook.errors import DataError, nearest
 from wheretolook.options.data import DataOptions
 
 IGNORED, NOTHING = ("__ignore__", "_ignore_"), ("_background_", "__background__", "background")
+MARKS = ("point", "points", "line", "linestrip")
 CIRCLE = 64  # corners that draw one
 
 
@@ -50,7 +51,7 @@ def open_labelme(config: DataOptions, split: str, training: bool = False) -> Sto
     entries: dict[str, Entry] = {}
     splits: dict[str, list[str]] = {}
     for path, record in records.items():
-        found = _entry(path, record, images, class_names)
+        found = _entry(path, record, images, class_names, config.mark_radius)
         if found.name in entries:
             raise DataError(f"{path} is of the image '{found.name}', as another file is; leave one of them")
         entries[found.name] = found
@@ -68,33 +69,50 @@ def _read(path: Path) -> dict[str, Any]:
     return record
 
 
-def _entry(path: Path, record: dict[str, Any], images: ImagesBelow, class_names: tuple[str, ...]) -> Entry:
+def _entry(
+    path: Path, record: dict[str, Any], images: ImagesBelow, class_names: tuple[str, ...], radius: float
+) -> Entry:
     name = images.find(text(record, "imagePath", str(path)), path.parent, str(path))
     size = (whole(record, "imageHeight", str(path)), whole(record, "imageWidth", str(path)))
     shapes = []
     for number, drawn in enumerate(items(record, "shapes", str(path)), 1):
         where = f"{path}, shape {number}"
         label = text(drawn, "label", where)
-        if label in NOTHING:
-            continue
-        if label not in (*class_names, *IGNORED):
+        if label not in (*class_names, *IGNORED, *NOTHING):
             raise DataError(
                 f"{where}: unknown class '{label}'{nearest(label, class_names)}; known: {', '.join(class_names)}"
             )
-        index = None if label in IGNORED else class_names.index(label)
-        shapes.append(_shape(index, drawn, where))
+        index = BACKGROUND if label in NOTHING else None if label in IGNORED else class_names.index(label)
+        if drawn.get("shape_type") in MARKS:
+            shapes += [] if index is None else _marks(index, drawn, where, radius * max(size))
+        elif index != BACKGROUND:
+            shapes.append(_shape(index, drawn, where))
     return entry(name, images.paths[name], shapes, str(path), size)
 
 
-def _shape(index: int | None, drawn: dict[str, Any], where: str) -> Shape:
-    kind, points = drawn.get("shape_type", "polygon"), drawn.get("points")
+def _points(drawn: dict[str, Any], where: str) -> list[float]:
+    """The x and y of all points in a row."""
+    points = drawn.get("points")
     if not isinstance(points, list):
         raise DataError(f"{where}: expected a list of points, got {str(points)[:60]}")
-    flat = [number for point in points for number in finite(point, where, 2)]
+    return [number for point in points for number in finite(point, where, 2)]
+
+
+def _marks(index: int, drawn: dict[str, Any], where: str, radius: float) -> list[Shape]:
+    """A line, or each of some points."""
+    points = np.array(_points(drawn, where)).reshape(-1, 2)
+    if not len(points):
+        raise DataError(f"{where}: expected a point, got none; delete or mend it")
+    lines = [points] if drawn["shape_type"] in ("line", "linestrip") else [point[None] for point in points]
+    return [Shape(index, line=line, radius=radius) for line in lines]
+
+
+def _shape(index: int | None, drawn: dict[str, Any], where: str) -> Shape:
+    kind, flat = drawn.get("shape_type", "polygon"), _points(drawn, where)
     if kind == "polygon":
         return Shape(index, polygons=(corners(flat, where),))
     if kind in ("rectangle", "circle", "mask") and len(flat) != 4:
-        raise DataError(f"{where}: expected 2 points of a {kind}, got {len(points)}")
+        raise DataError(f"{where}: expected 2 points of a {kind}, got {len(flat) // 2}")
     if kind == "rectangle":
         across, down = sorted(flat[::2]), sorted(flat[1::2])
         if across[0] == across[1] or down[0] == down[1]:
@@ -107,7 +125,7 @@ def _shape(index: int | None, drawn: dict[str, Any], where: str) -> Shape:
         return Shape(index, polygons=(centre + around,))
     if kind == "mask":
         return Shape(index, patch=(_patch(drawn.get("mask"), where), round(min(flat[::2])), round(min(flat[1::2]))))
-    what = "which marks no area; they only say that their class is there"
+    what = "which marks nothing; they only say that their class is there"
     say_once(f"{where} and perhaps others are of the kind {str(kind)[:20]}, {what}", "kind")
     return Shape(index)
 

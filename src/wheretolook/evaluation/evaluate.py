@@ -15,6 +15,7 @@ from wheretolook.evaluation.maps import Look, other_looks, shown_maps
 from wheretolook.metrics.attention import AttentionMetric, PairMeans, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.figures import FIGURES, Gathered
+from wheretolook.metrics.marks import MarkMetric
 from wheretolook.metrics.segmentation import SegmentationMetric
 from wheretolook.networks.modes import evaluation_mode
 from wheretolook.options.objective import Method
@@ -63,6 +64,7 @@ class Evaluator(nn.Module):
         self.segmentation = SegmentationMetric(classes)
         self.classification = ClassificationMetric(classes)
         self.attention, self.ceiling = AttentionMetric(), AttentionMetric()
+        self.marks = MarkMetric(classes)
         self.means = PairMeans(of_pairs)
         self.deletion, self.insertion = MeanMetric(), MeanMetric()
         self.counts = ImageCounts()
@@ -79,9 +81,14 @@ class Evaluator(nn.Module):
             exact = batch.segmented
             self.segmentation.update(output.mask_scores[exact].argmax(dim=1), batch.masks[exact])
         annotated = shows_object(batch.targets)
-        pairs, targets = batch.pairs[annotated], batch.targets[annotated]
-        target, valid = targets == 1, targets != VOID
+        zones = None if batch.zones is None else batch.zones[batch.pairs[:, 0]]
+        looked_at = annotated if zones is None else annotated | zones.flatten(1).any(dim=1)
+        pairs = batch.pairs[looked_at]
         maps = shown_maps(output, pairs, side_lengths(batch.masks), self.method, others).float()
+        if zones is not None:
+            self.marks.update(maps, zones[looked_at], pairs[:, 1])
+        maps, targets = maps[annotated[looked_at]], batch.targets[annotated]
+        target, valid = targets == 1, targets != VOID
         for metric in (self.attention, self.means):
             metric.update(maps, target, valid)
         self.ceiling.update(grid_ceiling(target, side_lengths(output.features), output.cells), target, valid)
@@ -109,15 +116,17 @@ class Evaluator(nn.Module):
             warnings.filterwarnings("ignore", message=".*compute.* method .*was called before")
             segmentation, classification = self.segmentation.compute(), self.classification.compute()
             attention, ceiling, means = self.attention.compute(), self.ceiling.compute(), self.means.compute()
+            marks = self.marks.compute()
             means |= {"deletion": float(self.deletion.compute()), "insertion": float(self.insertion.compute())}
             images, masks = self.counts.compute()
-        gathered = Gathered(segmentation, classification, attention, ceiling, means, images, masks)
+        gathered = Gathered(segmentation, classification, attention, ceiling, marks, means, images, masks)
         return {
             **{key: figure.measured(gathered) for key, figure in FIGURES.items()},
             "iu_per_class": segmentation.iu_per_class,
             "accuracy_per_class": classification.accuracy_per_class,
             "average_precision_per_class": classification.average_precision_per_class,
             "accuracy_per_group": classification.accuracy_per_group,
+            "energy_on_mark_per_class": marks.energy_on_mark_per_class,
         }
 
     def reset(self) -> None:
@@ -150,7 +159,7 @@ def evaluate(
     Returns:
         Every one of `metrics.figures.FIGURES` by its key, NaN where there was nothing to measure (segmentation, of a
         network that only classifies); then what single classes and groups have: `iu_per_class` (background first),
-        `accuracy_per_class`, `average_precision_per_class`, `accuracy_per_group`.
+        `accuracy_per_class`, `average_precision_per_class`, `accuracy_per_group`, `energy_on_mark_per_class`.
     """
     device = next(network.parameters()).device
     evaluator = Evaluator(len(network.class_names), method=network.attention, shared=False).to(device)

@@ -60,4 +60,4 @@ def attention_distillation(step: Step, options: AttentionDistillationOptions) ->
     assert step.earlier_maps is not None  # the stage makes them for a loss that needs them
     kept = was_right(step, step.earlier_maps, options.least_inside)
     values = attention_distillation_loss(step.maps[kept], step.earlier_maps[kept])
-    return average_over_counted(values, step.pairs[kept], len(step.images))
+    return average_over_counted(values, step.pairs[kept], len(step.images), step.batch.weights)

@@ -36,4 +36,5 @@ def classification_loss(
 def classification(step: Step, options: ClassificationOptions) -> Float[Tensor, ""]:
     """The loss of a step: the mean over its images."""
     scores, batch = step.output.class_scores, step.batch
-    return average_images(classification_loss(scores, batch.labels, exclusive=batch.exclusive))
+    values = classification_loss(scores, batch.labels, exclusive=batch.exclusive)
+    return average_images(values, weights=batch.weights)

@@ -52,11 +52,14 @@ def average_over_annotated(
         attention = image_maps(
             maps, size, upsampling=upsampling, normalising=normalising, cells=cells, extremes=extremes
         )
-    return average_over_counted(loss(attention, cover, valid), pairs, len(step.images))
+    return average_over_counted(loss(attention, cover, valid), pairs, len(step.images), step.batch.weights)
 
 
 def average_over_counted(
-    values: Float[Tensor, " pairs"], pairs: Int[Tensor, "pairs 2"], batch: int
+    values: Float[Tensor, " pairs"],
+    pairs: Int[Tensor, "pairs 2"],
+    batch: int,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """The mean over an image's pairs, then over the images that have any.
 
@@ -64,12 +67,13 @@ def average_over_counted(
         values: one a pair that takes part.
         pairs: those pairs.
         batch: how many images there are.
+        weights: how much each of these counts; None for all alike.
 
     Example:
         >>> average_over_counted(torch.tensor([1.0, 3.0, 8.0]), torch.tensor([[0, 0], [0, 2], [2, 1]]), batch=4)
         tensor(5.)
     """
-    return average_images(average_pairs(values, pairs, batch), pairs[:, 0].bincount(minlength=batch) > 0)
+    return average_images(average_pairs(values, pairs, batch), pairs[:, 0].bincount(minlength=batch) > 0, weights)
 
 
 def at_resolution(

@@ -124,4 +124,5 @@ def of_right_reasons(step: Step, options: InputGradientsOptions) -> Float[Tensor
     forbidden, wanted = regions(batch.pairs, batch.targets, len(batch.images))
     gradients = input_gradients(step.output.class_scores, step.images, exclusive=batch.exclusive, scale=step.loss_scale)
     counted = forbidden.any(dim=2).any(dim=1)
-    return average_images(input_gradients_loss(gradients, forbidden, wanted, options.share), counted)
+    values = input_gradients_loss(gradients, forbidden, wanted, options.share)
+    return average_images(values, counted, batch.weights)

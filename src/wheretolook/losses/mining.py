@@ -250,7 +250,7 @@ def mining(step: Step, options: MiningOptions) -> Float[Tensor, ""]:
     if options.union:
         shown, place = shown.unique(return_inverse=True)
         masks = unions(masks, place)
-    shares = pair_shares(pairs, len(step.images)).to(step.images)
+    shares = pair_shares(pairs, len(step.images), step.batch.weights).to(step.images)
     filling = fillings(step, options.erase)
 
     def loss(run: Run, masks: Tensor, part: slice) -> Tensor:

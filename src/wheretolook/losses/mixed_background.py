@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wheretolook.losses.classification import classification_loss
+from wheretolook.losses.reduce import average_images
 from wheretolook.losses.step import Step
 from wheretolook.networks.modes import steady_norms
 from wheretolook.options.objective import MixedBackgroundOptions
@@ -71,11 +72,12 @@ def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tenso
     present = images.bincount(minlength=size)
     counted = (images[shown].bincount(minlength=size) == present) & (present > 0)
     if not counted.any():
-        return 0 * step.output.class_scores.sum()
+        return average_images(0 * step.output.class_scores.sum(dim=1), weights=batch.weights)  # other processes wait
     objects = where_objects(batch.targets, images, size)
     donors = next_of(counted if options.donors == "annotated" else torch.ones_like(counted))
     mixed = mixed_backgrounds(step.images, objects, donors, objects)[counted]
     with steady_norms(step.network):  # of one image there are no statistics, and those of a few are not the batch's
         scores = step.network(mixed, segment=False).class_scores
     values = classification_loss(scores, batch.labels[counted], exclusive=batch.exclusive)
-    return values.sum() / size
+    losses = values.new_zeros(size).masked_scatter(counted, values)
+    return average_images(losses, weights=batch.weights)

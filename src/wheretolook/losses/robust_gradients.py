@@ -86,4 +86,4 @@ def robust_gradients(step: Step, options: RobustGradientsOptions) -> Float[Tenso
     forbidden, wanted = regions(batch.pairs, batch.targets, len(batch.images))
     worst = worst_changes(step, forbidden, wanted, options)
     losses = perturbed_loss(step, worst, forbidden, wanted, options, train=True)
-    return average_images(losses, forbidden.any(dim=2).any(dim=1))
+    return average_images(losses, forbidden.any(dim=2).any(dim=1), batch.weights)

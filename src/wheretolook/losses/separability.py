@@ -51,4 +51,4 @@ def separability(step: Step, options: SeparabilityOptions) -> Float[Tensor, ""]:
     values = separability_loss(
         step.maps[rivals.there], rivals.maps[rivals.there], threshold=options.threshold, slope=options.slope
     )
-    return average_over_counted(values, step.pairs[rivals.there], len(step.images))
+    return average_over_counted(values, step.pairs[rivals.there], len(step.images), step.batch.weights)

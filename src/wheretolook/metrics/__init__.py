@@ -22,6 +22,7 @@ from .classification import (
     f1_scores,
 )
 from .figures import FIGURES, Figure, Gathered
+from .marks import MarkFigures, MarkMetric
 from .segmentation import SegmentationFigures, SegmentationMetric, confusion_matrix, segmentation_figures
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "ClassificationMetric",
     "Figure",
     "Gathered",
+    "MarkFigures",
+    "MarkMetric",
     "PairMeans",
     "SegmentationFigures",
     "SegmentationMetric",

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from .attention import AttentionFigures, PairFigure, precision_at, recall_at
 from .classification import ClassificationFigures
+from .marks import MarkFigures
 from .segmentation import SegmentationFigures
 
 Family = Literal["segmentation", "classification", "attention", "count"]
@@ -23,6 +24,7 @@ class Gathered(NamedTuple):
     classification: ClassificationFigures
     attention: AttentionFigures
     ceiling: AttentionFigures  # with what `grid_ceiling` gives in place of the network's maps
+    marks: MarkFigures
     means: dict[str, float]  # over pairs, of the figures that are `of_pairs`, and of deletion and insertion
     images: int
     masks: int  # images whose mask is exact
@@ -239,6 +241,26 @@ _FIGURES = (
         of=lambda gathered: gathered.attention.empty_maps,
         colour="#8f8ad6",
         higher_is_better=False,
+    ),
+    Figure(
+        "energy_on_mark",
+        "Energy on mark",
+        "attention",
+        "Why attention is there: where the zone to avoid lies on an object, attention on that object counts as well.",
+        of=lambda gathered: gathered.marks.energy_on_mark,
+        colour="#5a3a2e",
+        higher_is_better=False,
+        alone="Energy on the mark",
+    ),
+    Figure(
+        "energy_on_mark_over_chance",
+        "over chance",
+        "attention",
+        "Large zones: whatever a network does, little of the image is left beside them.",
+        of=lambda gathered: gathered.marks.energy_on_mark_over_chance,
+        unit="ratio",
+        higher_is_better=False,
+        alone="Energy on the mark over chance",
     ),
     Figure(
         "deletion",

@@ -44,20 +44,29 @@ class DataOptions:
             the root where group_by names columns of it.
         group_by: the columns of that table whose values make the groups, together with the class where every image
             has one.
+        weights: a table with a row an image and a column weight: how much each training image counts in the losses of
+            guidance and classification; none for all alike.
         annotated_fraction: share of the training images whose annotation guides attention, drawn class by class; the
             others are only labelled, as far as attention goes. Segmentation keeps all masks, and zones to avoid hold.
-        annotated_seed: of that draw.
+        annotated_seed: of that draw, of points, strokes and noise.
         annotated: a file that lists the training images whose annotation guides attention, one a line; none for
             the fraction.
         propagated: folder of masks that guide attention in the training images that are not annotated, as the command
             propagate writes it.
-        annotations: guide by the masks as they are, by the smallest box around each class's pixels, or by none of it:
-            then avoided zones alone say where to look.
+        annotations: guide by the masks as they are, by the smallest box around each class's pixels, by a point or a
+            stroke (scribbles) on them and one beside all classes, drawn by annotated_seed, or by none of it: then
+            avoided zones alone say where to look.
+        mark_radius: of points, and half the width of strokes, as a share of the image's longer side; of those that are
+            drawn, and of LabelMe's points and lines.
+        noise: 0 to 1: each mask that guides attention is shifted, grown or shrunk (which one is drawn by
+            annotated_seed) by that share of the root of its area, to measure what a loss makes of it.
         dilate: pixels by which annotated objects grow to every side before they guide attention.
         avoid: classes of the annotation that say where not to look (a ruler, a tag): they are classes no more, and the
             plane of every other class of the image is 0 there.
         avoid_zones: a folder of masks, in the root or anywhere, that say where not to look (NAME.png, anything but 0);
             where the object is not annotated, attention may go everywhere else.
+        measured_zones: a folder of such masks that guide nothing: how much attention lies in them is measured, as it is
+            of zones to avoid.
         resize: length in pixels that each image's longer side is resized to; none keeps the full size.
         crop: height and width of the training crops.
         scale: smallest and largest factor of the random resize before the crop.
@@ -76,14 +85,18 @@ class DataOptions:
     held_out: list[str] = field(default_factory=list)
     groups: str | None = None
     group_by: list[str] = field(default_factory=list)
+    weights: str | None = None
     annotated_fraction: float = 1.0
     annotated_seed: int = 0
     annotated: str | None = None
     propagated: str | None = None
-    annotations: Literal["masks", "boxes", "none"] = "masks"
+    annotations: Literal["masks", "boxes", "points", "scribbles", "none"] = "masks"
+    mark_radius: float = 0.02
+    noise: float = 0.0
     dilate: int = 0
     avoid: list[str] = field(default_factory=list)
     avoid_zones: str | None = None
+    measured_zones: str | None = None
     resize: int | None = None
     crop: tuple[int, int] | None = None
     scale: tuple[float, float] = (0.75, 1.5)

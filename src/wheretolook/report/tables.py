@@ -31,12 +31,17 @@ class ClassLine(NamedTuple):
     values: list[float]
 
 
+Figures = Sequence[ClassFigure]
+
 CLASS_FIGURES = (
     ClassFigure("iu_per_class", "IU in percent", True),
     ClassFigure("accuracy_per_class", "share of a class's images that are recognised, in percent", False),
     ClassFigure("average_precision_per_class", "average precision in percent", False),
 )
 """What can be shown of each class; a table shows the first of them that was measured."""
+
+MARK_FIGURE = ClassFigure("energy_on_mark_per_class", "share of attention on the mark in percent", False)
+"""Of each class in a table of its own, where it was measured."""
 
 
 def number(value: object) -> float:
@@ -112,7 +117,9 @@ def results_markdown(rows: Sequence[Row], columns: Sequence[str] | None = None) 
     return markdown_table([_heading(key) for key in keys], lines)
 
 
-def class_table(rows: Sequence[Row], class_names: Sequence[str], *, title: str | None = None) -> Table | None:
+def class_table(
+    rows: Sequence[Row], class_names: Sequence[str], *, title: str | None = None, figures: Figures = CLASS_FIGURES
+) -> Table | None:
     """A figure of every class for the terminal, one line a class, one column a weights file.
 
     The figure is the IU, or without segmentation the accuracy, or with several classes an image the average precision.
@@ -122,22 +129,24 @@ def class_table(rows: Sequence[Row], class_names: Sequence[str], *, title: str |
         rows: one mapping for each weights file, with `weights` and any of `CLASS_FIGURES`, in [0, 1].
         class_names: of the classes, without background.
         title: printed above.
+        figures: of which the first that was measured is shown.
 
     Returns:
         None where nothing was measured of a class.
     """
-    figure = _class_figure(rows)
+    figure = _class_figure(rows, figures)
     if figure is None:
         return None
     return text_table(["Class", *_weights(rows)], _class_cells(rows, class_names, figure), title, figure.caption)
 
 
-def class_markdown(rows: Sequence[Row], class_names: Sequence[str]) -> str:
+def class_markdown(rows: Sequence[Row], class_names: Sequence[str], *, figures: Figures = CLASS_FIGURES) -> str:
     """The table of `class_table` in GitHub Markdown; empty where nothing was measured of a class.
 
     Args:
         rows: one mapping for each weights file, with `weights` and any of `CLASS_FIGURES`, in [0, 1].
         class_names: of the classes, without background.
+        figures: of which the first that was measured is shown.
 
     Example:
         >>> print(class_markdown([{"weights": "Original", "iu_per_class": [0.9, 0.5]}], ["boat"]), end="")
@@ -146,7 +155,7 @@ def class_markdown(rows: Sequence[Row], class_names: Sequence[str]) -> str:
         | background | 90.00 |
         | boat | 50.00 |
     """
-    figure = _class_figure(rows)
+    figure = _class_figure(rows, figures)
     if figure is None:
         return ""
     cells = _class_cells(rows, class_names, figure)
@@ -169,9 +178,9 @@ def _weights(rows: Sequence[Row]) -> list[str]:
     return [str(row["weights"]) for row in rows]
 
 
-def _class_figure(rows: Sequence[Row]) -> ClassFigure | None:
+def _class_figure(rows: Sequence[Row], figures: Figures) -> ClassFigure | None:
     """The first figure of classes that was measured of any row."""
-    for figure in CLASS_FIGURES:
+    for figure in figures:
         if any(not math.isnan(value) for row in rows for value in _figures(row, figure.key)):
             return figure
     return None

@@ -9,7 +9,7 @@ from wheretolook.report.seeds import SeedRow, rows_by_name
 from wheretolook.report.tables import number
 
 ASKED = ("worst_group_accuracy", "mean_iu", "worst_class_accuracy")  # what guidance is for, the first that is measured
-ATTENTION = "energy_pointing"
+ATTENTION = ("energy_pointing", "energy_on_mark")
 LEAST = 3  # seeds of which a spread means something
 
 
@@ -41,7 +41,7 @@ def verdict(rows: Sequence[SeedRow]) -> str:
     if asked is None:
         return ""
     said = f"{_said(asked, paired(asked))} beside '{control}'"
-    looks = f"; {_said(ATTENTION, paired(ATTENTION))}" if paired(ATTENTION) else ""
+    looks = "".join(f"; {_said(key, paired(key))}" for key in ATTENTION if paired(key))
     return f"{_judged(paired(asked))}: {said}{looks}."
 
 
