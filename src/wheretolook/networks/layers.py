@@ -172,6 +172,16 @@ def find_layer(run: DryRun) -> Layer:
     return [layer for layer in moving if layer.grid[0] * layer.grid[1] == coarsest][-1]
 
 
+def layers_by_grid(run: DryRun) -> list[Layer]:
+    """For each grid of cells its last layer that moves the scores, the coarsest first: what `find_layer` chooses among.
+
+    Args:
+        run: what a dry run showed.
+    """
+    last = {layer.grid: layer for index in _candidates(run) if _moves(run, index) for layer in [_layer(run, index)]}
+    return sorted(last.values(), key=lambda layer: layer.grid[0] * layer.grid[1])
+
+
 def _candidates(run: DryRun) -> Iterator[int]:
     names = [call.name for call in run.calls]
     scoring = tuple(f"{call.name}." for call in run.calls if call.name and _is_score(run, call))
