@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wheretolook.attention.maps import normalised
 from wheretolook.attention.methods import attention_maps
-from wheretolook.data.images import opened, resized
+from wheretolook.data.images import opened, oriented_size, resized
 from wheretolook.errors import DataError, ImageSizeError
 from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.metrics.attention import energy_chance, energy_inside
@@ -85,16 +85,14 @@ def open_picture(path: Path, resize: int | None = None, name: str | None = None)
     Raises:
         DataError: it is no image, broken, or has more pixels than `MOST_PIXELS`.
     """
+    size = oriented_size(path)[0]
+    if size[0] * size[1] > MOST_PIXELS:
+        raise DataError(f"{path.name} has {size[0] * size[1]:,} pixels; expected at most {MOST_PIXELS:,}: make it smaller")
     with opened(path, "image") as image:
-        width, height = image.size
-        if width * height > MOST_PIXELS:
-            raise DataError(f"{path.name} has {width * height:,} pixels; expected at most {MOST_PIXELS:,}: make it smaller")
         if image.mode.startswith(("I", "F")):
             raise DataError(f"{path.name} has mode {image.mode}; expected 8 bits a channel: convert it")
         image.draft("RGB", (4 * (resize or LONGEST),) * 2)  # of a JPEG no more than that is decoded
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-        size = (height, width) if (width > height) == (upright.width > upright.height) else (width, height)
-        pixels = _shrunk(upright, resize)
+        pixels = _shrunk(ImageOps.exif_transpose(image).convert("RGB"), resize)
     return Picture(name or path.stem, pixels, size, path)
 
 

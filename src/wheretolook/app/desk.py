@@ -1,0 +1,227 @@
+"""What happens when somebody does something on the page, without the page: every answer follows from the session."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from wheretolook.app import views
+from wheretolook.app.annotate import drawn_names, save_drawing
+from wheretolook.app.examples import Examples
+from wheretolook.app.shared import SharedNetwork
+from wheretolook.app.views import Erased, Look, Picture, Zone
+from wheretolook.errors import DataError, WhereToLookError
+from wheretolook.options.objective import Method
+
+LISTED = 5  # classes in a table of chances
+Pair = tuple[Image.Image, Image.Image]
+
+
+class Settings(NamedTuple):
+    """How somebody wants to see: which class, by which method, at which layer.
+
+    Args:
+        class_index: None for the likeliest.
+        method: how maps are made.
+        layer: where attention is read; None for each network's own.
+        exclusive: an image shows exactly one class.
+    """
+
+    class_index: int | None
+    method: Method
+    layer: str | None
+    exclusive: bool
+
+
+class Session(NamedTuple):
+    """What one person has before them.
+
+    Args:
+        picture: the image.
+        looks: what each network says of it.
+        class_index: whose attention that is.
+        zones: what was drawn: where to look, and where not.
+    """
+
+    picture: Picture
+    looks: tuple[Look, ...]
+    class_index: int
+    zones: tuple[Zone, Zone] | None = None
+
+
+class Desk:
+    """Networks, images and a folder for drawings, shared by everybody.
+
+    Args:
+        networks: one, or that before guidance and that after it, of the same classes.
+        examples: the images that are offered; None for none.
+        out: the plain folder that drawings are kept in.
+        resize: length of an image's longer side for the networks; None for at most `views.LONGEST`.
+    """
+
+    def __init__(
+        self, networks: Sequence[SharedNetwork], examples: Examples | None, out: Path, resize: int | None = None
+    ) -> None:
+        self.networks, self.examples, self.out, self.resize = tuple(networks), examples, out, resize
+        self.class_names = networks[0].network.class_names
+        self.titles = [shared.title for shared in networks]
+
+    @property
+    def segments(self) -> bool:
+        """Whether any of the networks segments."""
+        return any(shared.network.segments for shared in self.networks)
+
+    def open_upload(self, path: Path) -> Picture:
+        """An image that somebody has dropped.
+
+        Raises:
+            DataError: it is none, broken, or too large; in words without the folders of this machine.
+        """
+        try:
+            return views.open_picture(path, self.resize)
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), path.name)) from error
+
+    def look(self, picture: Picture, settings: Settings, zones: tuple[Zone, Zone] | None = None) -> Session:
+        """Run an image through the networks.
+
+        Raises:
+            WhereToLookError: a network takes no such image, or has no such maps.
+        """
+        looks, chosen = [], settings.class_index
+        for shared in self.networks:
+            with shared.at(settings.layer) as network:
+                chosen, seen = views.look(
+                    network, picture.pixels, chosen, settings.method, exclusive=settings.exclusive
+                )
+            looks.append(seen)
+        assert chosen is not None
+        return Session(picture, tuple(looks), chosen, zones)
+
+    def attention(self, session: Session, opacity: float) -> Pair:
+        """Attention before and after; of a single network, beside the image."""
+        drawn = views.attention_pictures(session.picture.pixels, session.looks, opacity)
+        return self._pair(session, drawn)
+
+    def segmentation(self, session: Session) -> Pair:
+        """Segmentation before and after, or beside the image."""
+        pixels = session.picture.pixels
+        drawn = [
+            Image.fromarray(pixels if seen.prediction is None else views.segmentation_picture(pixels, seen.prediction))
+            for seen in session.looks
+        ]
+        return self._pair(session, drawn)
+
+    def erase(self, session: Session, settings: Settings, threshold: float) -> tuple[Pair, str]:
+        """What is left without the attended region, and how the chances fall."""
+        erased = []
+        for shared, seen in zip(self.networks, session.looks, strict=True):
+            with shared.at(settings.layer) as network:
+                erased.append(
+                    views.erase(
+                        network, session.picture.pixels, seen.attention, threshold, exclusive=settings.exclusive
+                    )
+                )
+        pair = self._pair(session, [Image.fromarray(each.pixels) for each in erased])
+        return pair, self._table_of_falls(session, erased)
+
+    def chances(self, session: Session) -> str:
+        """The chances of the likeliest classes, and of the one that is looked at, as a table of HTML."""
+        rows = [
+            [self._name(index, session), *(_percent(float(seen.chances[index])) for seen in session.looks)]
+            for index in self._listed(session)
+        ]
+        return _table(["class", *self.titles], rows)
+
+    def ranking(self, session: Session) -> list[tuple[str, int]]:
+        """Every class with its chance in the first network, the likeliest first, and its number."""
+        chances = session.looks[0].chances
+        order = np.argsort(-chances, kind="stable").tolist()
+        return [(f"{self.class_names[index]} · {_percent(float(chances[index]))}", index) for index in order]
+
+    def inside(self, session: Session) -> str:
+        """How much of each network's attention lies in what was drawn, as a table of HTML; empty where nothing was."""
+        rows = []
+        for name, zone in zip(("look here", "not here"), session.zones or (), strict=False):
+            if zone.any():
+                found = [views.inside(seen.attention, zone) for seen in session.looks]
+                rows.append([name, *(_percent(each.energy) for each in found), _percent(found[0].area)])
+        return _table(["attention in", *self.titles, "of the image"], rows) if rows else ""
+
+    def save(self, session: Session) -> str:
+        """Keep the drawing; says where.
+
+        Raises:
+            DataError: nothing is drawn, or it cannot be kept.
+        """
+        empty = np.zeros(session.picture.size, bool)
+        written = save_drawing(
+            self.out, session.picture, self.class_names, session.class_index, *(session.zones or (empty, empty))
+        )
+        names = [str(path.relative_to(self.out)) for path in written]
+        return f"{self.class_names[session.class_index]} is saved in {self.out}: {', '.join(names)}"
+
+    def next_example(self, session: Session | None) -> str:
+        """The name of the next image without annotation.
+
+        Raises:
+            DataError: there is none.
+        """
+        name = None if session is None else session.picture.name
+        found = None if self.examples is None else self.examples.after(name, drawn_names(self.out))
+        if found is None:
+            raise DataError("every image has an annotation by now; drop another one, or choose one to mend")
+        return found
+
+    def _pair(self, session: Session, drawn: Sequence[Image.Image]) -> Pair:
+        if len(drawn) == 2:
+            return drawn[0], drawn[1]
+        return Image.fromarray(session.picture.pixels), drawn[0]
+
+    def _listed(self, session: Session) -> list[int]:
+        first = [index for _, index in self.ranking(session)[:LISTED]]
+        return first if session.class_index in first else [*first, session.class_index]
+
+    def _name(self, index: int, session: Session) -> str:
+        return f"► {self.class_names[index]}" if index == session.class_index else self.class_names[index]
+
+    def _table_of_falls(self, session: Session, erased: Sequence[Erased]) -> str:
+        rows = []
+        for index in self._listed(session):
+            cells = [self._name(index, session)]
+            for seen, left in zip(session.looks, erased, strict=True):
+                cells += [f"{_percent(float(seen.chances[index]))} → {_percent(float(left.chances[index]))}"]
+            rows.append(cells)
+        return _table(["class, whole → erased", *self.titles], rows)
+
+
+def said(error: WhereToLookError) -> str:
+    """One line on what was wrong, as HTML."""
+    return f'<div class="said" role="alert">{escape(str(error))}</div>'
+
+
+def _percent(share: float) -> str:
+    """A share as people read it.
+
+    Example:
+        >>> _percent(0.7714), _percent(0.0004), _percent(0.031)
+        ('77 %', '0.04 %', '3.1 %')
+    """
+    percent = 100 * share
+    digits = 0 if percent >= 10 or percent == 0 else 1 if percent >= 1 else 2
+    return f"{percent:.{digits}f} %"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of HTML; whatever is in the cells is text."""
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "".join(
+        f"<tr{' class=chosen' if row[0].startswith('►') else ''}>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row)
+        + "</tr>"
+        for row in rows
+    )
+    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

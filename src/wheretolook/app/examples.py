@@ -1,0 +1,95 @@
+"""The images that the page offers: those of a data set, or of any folder."""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from wheretolook.app.annotate import flat_name
+from wheretolook.app.views import Picture, made_picture, open_picture
+from wheretolook.data import ImageDataset
+from wheretolook.data.dataset import ImagesOf
+from wheretolook.data.names import IMAGE_SUFFIXES, files_below
+from wheretolook.data.stored import StoredImages
+from wheretolook.errors import DataError
+
+
+class Examples:
+    """Images by name.
+
+    Args:
+        names: of the images, in order.
+        open_one: opens that of a number.
+        is_annotated: whether that of a number was annotated when the page began.
+    """
+
+    def __init__(
+        self, names: Sequence[str], open_one: Callable[[int], Picture], is_annotated: Callable[[int], bool]
+    ) -> None:
+        self.names = tuple(names)
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._open, self._is_annotated = open_one, is_annotated
+
+    def picture(self, name: str) -> Picture:
+        """The image of that name.
+
+        Raises:
+            DataError: there is none, or it is broken.
+        """
+        if name not in self._numbers:
+            raise DataError(f"there is no example {name}; choose one of the list")
+        return self._open(self._numbers[name])
+
+    def after(self, name: str | None, drawn: Collection[str]) -> str | None:
+        """The next image without annotation, round the end; None where all have one.
+
+        Args:
+            name: the image that is shown; None for none.
+            drawn: the names, as files have them, of images that were drawn on since.
+        """
+        start = self._numbers.get(name or "", -1) + 1
+        order = (number % len(self.names) for number in range(start, start + len(self.names)))
+        return next((self.names[number] for number in order if self._is_left(number, drawn)), None)
+
+    def _is_left(self, number: int, drawn: Collection[str]) -> bool:
+        name = self.names[number]
+        return not (self._is_annotated(number) or name in drawn or flat_name(name) in drawn)
+
+
+def dataset_examples(dataset: ImageDataset, resize: int | None) -> Examples:
+    """The images of a data set.
+
+    Args:
+        dataset: opened without resizing.
+        resize: length of the longer side that networks take them in; None for at most `views.LONGEST`.
+    """
+
+    def open_one(number: int) -> Picture:
+        name, path = dataset.names[number], _path(dataset, number)
+        if path is None:
+            return made_picture(dataset[number].image, name, resize)
+        return open_picture(path, resize, name)
+
+    return Examples(dataset.names, open_one, dataset.is_annotated)
+
+
+def folder_examples(folder: Path, resize: int | None) -> Examples:
+    """The image files of a folder and of all folders in it, of which nothing is known.
+
+    Args:
+        folder: where they are.
+        resize: as of `dataset_examples`.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = files_below(folder, IMAGE_SUFFIXES)
+    if not files:
+        raise DataError(f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {folder}, found none; check the path")
+    names = list(files)
+    return Examples(names, lambda number: open_picture(files[names[number]], resize, names[number]), lambda number: False)
+
+
+def _path(dataset: ImageDataset, number: int) -> Path | None:
+    """The file of an image; None where it is made."""
+    while isinstance(dataset, ImagesOf):
+        dataset = dataset.dataset
+    return dataset.entries[number].image if isinstance(dataset, StoredImages) else None

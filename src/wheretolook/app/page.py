@@ -1,0 +1,311 @@
+"""The page: its parts, and what is called when somebody uses them. Each session has its own state; nothing is global."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import torch
+
+from wheretolook.app.desk import Desk, Session, Settings, said
+from wheretolook.app.views import AVOID_COLOUR, LOOK_COLOUR, Picture, drawn_zones
+from wheretolook.attention.methods import METHODS
+from wheretolook.errors import WhereToLookError
+
+AT_ONCE = 2  # requests that use a network; others wait
+KEPT = 3600  # seconds that a session without any click, and an upload, is kept
+SWEPT = 300  # seconds between two looks at what is to be thrown away
+OPACITY, THRESHOLD = 0.7, 0.5
+HEIGHT = 520  # pixels of pictures
+DRAWN_OVER = "Green: here it should look for the class. Red: here it must not, whatever the class."
+HELLO = "Drop an image or choose an example."
+CSS = """
+.gradio-container {max-width: 1240px !important; margin: 0 auto !important}
+h1 {font-size: 1.35rem !important; margin: .2rem 0 0 !important}
+table.figures {width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem}
+table.figures th {text-align: right; font-weight: 500; color: var(--body-text-color-subdued)}
+table.figures td {text-align: right; padding: .25rem .4rem; border-top: 1px solid var(--border-color-primary)}
+table.figures th {padding: .25rem .4rem}
+table.figures th:first-child, table.figures td:first-child {text-align: left; overflow-wrap: anywhere}
+table.figures tr.chosen td {font-weight: 600}
+.said {padding: .5rem .7rem; border-radius: 6px; border: 1px solid var(--error-border-color);
+  background: var(--error-background-fill); color: var(--body-text-color); overflow-wrap: anywhere}
+.hint {color: var(--body-text-color-subdued); font-size: .9rem; overflow-wrap: anywhere}
+"""
+
+
+def theme() -> Any:
+    """The page's colours and letters: the reader's own fonts, since nothing is fetched."""
+    return gr.themes.Default(
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "Consolas", "monospace"],
+    )
+
+
+class Page:
+    """The parts of the page, and their wiring.
+
+    Args:
+        desk: what answers.
+        exclusive: whether images show exactly one class, until somebody says otherwise.
+
+    Attributes:
+        blocks: what Gradio serves.
+    """
+
+    def __init__(self, desk: Desk, *, exclusive: bool) -> None:
+        self.desk = desk
+        self.blocks = gr.Blocks(title="wheretolook", analytics_enabled=False, delete_cache=(SWEPT, KEPT))
+        with self.blocks:
+            self.session = gr.State(None, time_to_live=KEPT)
+            self._head()
+            with gr.Row():
+                with gr.Column(scale=2, min_width=280):
+                    self._left(exclusive)
+                with gr.Column(scale=5, min_width=320):
+                    self._tabs()
+            self._wire()
+
+    def _head(self) -> None:
+        names = " · ".join(
+            f"{when} {title}" if len(self.desk.titles) == 2 else title
+            for when, title in zip(("before:", "after:"), self.desk.titles, strict=False)
+        )
+        gr.HTML("<h1>Where does it look?</h1>", padding=False)
+        self.about = gr.Textbox(names, show_label=False, container=False, interactive=False, visible=False)
+        self.status = gr.HTML(f'<div class="hint">{HELLO}</div>', elem_id="status", padding=False)
+
+    def _left(self, exclusive: bool) -> None:
+        self.file = gr.File(label="Image", file_types=["image"], height=130, elem_id="file")
+        examples, networks = self.desk.examples, self.desk.networks
+        self.example = gr.Dropdown(
+            list(examples.names) if examples else [],
+            value=None,
+            label="Example",
+            visible=examples is not None,
+            elem_id="example",
+        )
+        self.class_index = gr.Dropdown([], value=None, label="Class", elem_id="class")
+        self.numbers = gr.HTML("", elem_id="chances", padding=False)
+        self.opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="opacity")
+        with gr.Accordion("How attention is made", open=False):
+            self.method = gr.Dropdown(
+                [(name.replace("_", " "), name) for name in METHODS],
+                value=networks[0].network.attention,
+                label="Method",
+                elem_id="method",
+            )
+            layers = networks[0].layers
+            self.layer = gr.Dropdown(
+                [(f"{name} ({width}x{height})", name) for name, (height, width) in layers.items()],
+                value=networks[0].layer,
+                label="Layer",
+                visible=len(layers) > 1,
+                elem_id="layer",
+            )
+            self.exclusive = gr.Checkbox(exclusive, label="An image shows exactly one class", elem_id="exclusive")
+
+    def _tabs(self) -> None:
+        both = "before | after" if len(self.desk.titles) == 2 else "image | attention"
+        with gr.Tab("Look"):
+            self.attention = self._slider(f"Attention: {both}", "attention")
+            self.segmentation = self._slider(f"Segmentation: {both.replace('attention', 'segmentation')}", "masks")
+            self.segmentation.visible = self.desk.segments
+        with gr.Tab("Erase"):
+            gr.HTML('<div class="hint">What the mining loss sees: the image without what is attended to.</div>')
+            with gr.Row():
+                self.threshold = gr.Slider(
+                    0.1, 0.9, THRESHOLD, step=0.05, label="Erase where attention is above", elem_id="threshold"
+                )
+                self.erase = gr.Button("Erase", variant="primary", min_width=120, scale=0, elem_id="erase")
+            self.falls = gr.HTML("", elem_id="falls", padding=False)
+            self.erased = self._slider(f"Erased: {both.replace('attention', 'erased')}", "erased")
+        with gr.Tab("Draw"):
+            gr.HTML(f'<div class="hint">{DRAWN_OVER}</div>')
+            self.editor = gr.ImageEditor(
+                label="Draw",
+                type="numpy",
+                image_mode="RGBA",
+                sources=(),
+                transforms=(),
+                layers=False,
+                brush=gr.Brush(colors=[_hex(LOOK_COLOUR), _hex(AVOID_COLOUR)], color_mode="fixed", default_size=24),
+                height=HEIGHT,
+                elem_id="editor",
+            )
+            self.inside = gr.HTML("", elem_id="inside", padding=False)
+            with gr.Row():
+                self.save = gr.Button("Save the drawing", variant="primary", min_width=140, elem_id="save")
+                self.next = gr.Button(
+                    "Next image", visible=self.desk.examples is not None, min_width=140, elem_id="next"
+                )
+
+    def _slider(self, label: str, name: str) -> Any:
+        return gr.ImageSlider(label=label, interactive=False, max_height=HEIGHT, format="jpeg", elem_id=name)
+
+    def _wire(self) -> None:
+        """What is called when: a slow answer holds up nobody else, and a newer click takes its place."""
+        settings = [self.class_index, self.method, self.layer, self.exclusive, self.opacity]
+        drawn = [self.session, self.status, self.class_index, self.numbers, self.attention, self.segmentation]
+        fresh = [*drawn, self.editor, self.inside, self.falls, self.erased]
+        opens = [
+            self._on(self.file.upload, self._upload, [self.file, *settings], fresh),
+            self._on(self.example.input, self._example, [self.example, *settings], fresh),
+            self._on(self.next.click, self._next, [self.session, *settings], [self.example, *fresh]),
+        ]
+        for part in (self.class_index, self.method, self.layer, self.exclusive):
+            self._on(part.input, self._change, [self.session, *settings], [*drawn, self.inside], cancels=opens)
+        self._on(
+            self.opacity.release, self._repaint, [self.session, self.opacity], [self.status, self.attention], slow=False
+        )
+        erasing = [self.session, *settings, self.threshold]
+        for trigger in (self.erase.click, self.threshold.release):
+            self._on(trigger, self._erase, erasing, [self.status, self.falls, self.erased])
+        self._on(
+            self.editor.input,
+            self._draw,
+            [self.session, self.editor],
+            [self.session, self.status, self.inside],
+            slow=False,
+        )
+        self._on(
+            self.save.click,
+            self._save,
+            [self.session, self.editor],
+            [self.session, self.status, self.inside],
+            slow=False,
+        )
+
+    def _on(
+        self,
+        trigger: Any,
+        function: Callable[..., Any],
+        inputs: list[Any],
+        outputs: list[Any],
+        *,
+        slow: bool = True,
+        cancels: list[Any] | None = None,
+    ) -> Any:
+        return trigger(
+            _telling(function, outputs.index(self.status), len(outputs)),
+            inputs,
+            outputs,
+            trigger_mode="multiple",  # a click that hangs must not stop the next
+            concurrency_id="networks" if slow else "pictures",
+            concurrency_limit=AT_ONCE if slow else 2 * AT_ONCE,
+            api_visibility="private",
+            show_progress="minimal",
+            cancels=cancels,
+        )
+
+    def _upload(self, path: str | None, *settings: Any) -> tuple[Any, ...]:
+        if path is None:
+            return _unchanged(10)
+        return self._opened(self.desk.open_upload(Path(path)), *settings)
+
+    def _example(self, name: str | None, *settings: Any) -> tuple[Any, ...]:
+        if name is None or self.desk.examples is None:
+            return _unchanged(10)
+        return self._opened(self.desk.examples.picture(name), *settings)
+
+    def _next(self, session: Session | None, *settings: Any) -> tuple[Any, ...]:
+        name = self.desk.next_example(session)
+        return (name, *self._example(name, *settings))
+
+    def _opened(self, picture: Picture, class_index: Any, *settings: Any) -> tuple[Any, ...]:
+        """Another image: the likeliest class, an empty sheet to draw on, and nothing erased."""
+        sheet = {"background": picture.pixels, "layers": [], "composite": None}
+        return (*self._seen(picture, None, *settings), sheet, "", "", None)
+
+    def _change(self, session: Session | None, *settings: Any) -> tuple[Any, ...]:
+        if session is None:
+            return _unchanged(7)
+        class_index, *others = settings
+        seen = self._seen(session.picture, class_index, *others, zones=session.zones)
+        return (*seen, self.desk.inside(seen[0]))
+
+    def _seen(
+        self,
+        picture: Picture,
+        class_index: int | None,
+        method: Any,
+        layer: str | None,
+        exclusive: bool,
+        opacity: float,
+        zones: Any = None,
+    ) -> tuple[Any, ...]:
+        session = self.desk.look(picture, Settings(class_index, method, layer, exclusive), zones)
+        height, width = picture.size
+        return (
+            session,
+            f'<div class="hint">{_text(picture.name)}, {width}x{height} pixels</div>',
+            gr.Dropdown(self.desk.ranking(session), value=session.class_index),
+            self.desk.chances(session),
+            self.desk.attention(session, opacity),
+            self.desk.segmentation(session) if self.desk.segments else None,
+        )
+
+    def _repaint(self, session: Session | None, opacity: float) -> tuple[Any, ...]:
+        if session is None:
+            return _unchanged(2)
+        return gr.skip(), self.desk.attention(session, opacity)
+
+    def _erase(
+        self,
+        session: Session | None,
+        _class: Any,
+        method: Any,
+        layer: str | None,
+        exclusive: bool,
+        _opacity: float,
+        threshold: float,
+    ) -> tuple[Any, ...]:
+        if session is None:
+            return _unchanged(3)
+        settings = Settings(session.class_index, method, layer, exclusive)
+        pair, falls = self.desk.erase(session, settings, threshold)
+        return gr.skip(), falls, pair
+
+    def _draw(self, session: Session | None, value: Any) -> tuple[Any, ...]:
+        if session is None:
+            return _unchanged(3)
+        session = _with_drawing(session, value)
+        return session, gr.skip(), self.desk.inside(session)
+
+    def _save(self, session: Session | None, value: Any) -> tuple[Any, ...]:
+        if session is None:
+            return _unchanged(3)
+        session = _with_drawing(session, value)
+        return session, f'<div class="hint">{_text(self.desk.save(session))}</div>', self.desk.inside(session)
+
+
+def _with_drawing(session: Session, value: Any) -> Session:
+    layers = [] if value is None else [np.asarray(layer) for layer in value["layers"]]
+    return session._replace(zones=drawn_zones(layers, session.picture.pixels.shape[:2]))
+
+
+def _telling(function: Callable[..., Any], status: int, count: int) -> Callable[..., Any]:
+    """A function that says in the status what is wrong, and leaves all else as it is."""
+
+    def told(*values: Any) -> tuple[Any, ...]:
+        try:
+            result: tuple[Any, ...] = function(*values)
+            return result
+        except WhereToLookError as error:
+            words = said(str(error))
+        except torch.OutOfMemoryError:
+            words = said("the machine has no memory for the network at this size; take a smaller image")
+        return tuple(words if place == status else gr.skip() for place in range(count))
+
+    return told
+
+
+def _unchanged(count: int) -> tuple[Any, ...]:
+    return tuple(gr.skip() for _ in range(count))
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + bytes(colour).hex()
