@@ -19,7 +19,8 @@ LAYERS = [
     {"losses", "evaluation"},
     {"training"},
     {"runs"},
-    {"report", "app", "export"},
+    {"report"},
+    {"app", "export"},
     {"cli"},
 ]
 FREE = LAYERS[0]  # the foundation's modules may lean on each other

@@ -20,6 +20,7 @@ from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, normal
 from wheretolook.data.tables import rows
 from wheretolook.errors import DataError
 from wheretolook.files import replacing, write_text
+from wheretolook.records import VOID
 
 IMAGES, MASKS, AVOID, LABELS, CLASSES = "images", "masks", "avoid", "labels.csv", "classes.txt"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp"}
@@ -87,13 +88,18 @@ def flat_name(name: str) -> str:
 
 def _require_classes(folder: Path, class_names: Sequence[str]) -> None:
     """The folder's classes are the network's; where none are written down, they are now."""
+    if len(class_names) >= VOID:
+        raise DataError(
+            f"a mask tells at most {VOID - 1} classes apart, and this network has {len(class_names)}: nothing is kept; "
+            "the figures above hold all the same"
+        )
     listed = read_class_names(folder)
     if listed is None:
         write_text(folder / CLASSES, "".join(f"{name}\n" for name in class_names))
     elif listed != tuple(class_names):
         raise DataError(
-            f"{folder / CLASSES}: expected the network's {len(class_names)} classes, {', '.join(class_names[:5])}, ...; "
-            f"got {', '.join(listed[:5])}, ...; choose another folder (--out)"
+            f"{folder / CLASSES}: expected the {len(class_names)} classes of the network, {', '.join(class_names[:5])} "
+            f"..., got {', '.join(listed[:5])} ...; choose another folder"
         )
 
 
@@ -175,5 +181,3 @@ def _label(path: Path, name: str, class_name: str) -> bool:
     csv.writer(line, lineterminator="\n").writerow([cells.get(column, "") for column in header])
     write_text(path, text + ("" if text.endswith("\n") else "\n") + line.getvalue())
     return True
-
-

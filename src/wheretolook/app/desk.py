@@ -12,8 +12,8 @@ from wheretolook.app import views
 from wheretolook.app.annotate import drawn_names, save_drawing
 from wheretolook.app.examples import Examples
 from wheretolook.app.shared import SharedNetwork
-from wheretolook.app.views import Erased, Look, Picture, Zone
-from wheretolook.errors import DataError, WhereToLookError
+from wheretolook.app.views import Erased, Fit, Look, Picture, Zone
+from wheretolook.errors import DataError
 from wheretolook.options.objective import Method
 
 LISTED = 5  # classes in a table of chances
@@ -52,6 +52,29 @@ class Session(NamedTuple):
     zones: tuple[Zone, Zone] | None = None
 
 
+class Turn:
+    """Whose answer counts when one person asks several things at once: the newest question's.
+
+    Example:
+        >>> turn = Turn()
+        >>> first, second = turn.take(), turn.take()
+        >>> turn.is_over(first), turn.is_over(second)
+        (True, False)
+    """
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def take(self) -> int:
+        """The number of a question that is asked now."""
+        self._latest += 1
+        return self._latest
+
+    def is_over(self, number: int) -> bool:
+        """Whether something newer has been asked."""
+        return number != self._latest
+
+
 class Desk:
     """Networks, images and a folder for drawings, shared by everybody.
 
@@ -59,15 +82,15 @@ class Desk:
         networks: one, or that before guidance and that after it, of the same classes.
         examples: the images that are offered; None for none.
         out: the plain folder that drawings are kept in.
-        resize: length of an image's longer side for the networks; None for at most `views.LONGEST`.
+        fit: at which size the networks take what is dropped; None for its own, up to `views.LONGEST`.
     """
 
     def __init__(
-        self, networks: Sequence[SharedNetwork], examples: Examples | None, out: Path, resize: int | None = None
+        self, networks: Sequence[SharedNetwork], examples: Examples | None, out: Path, fit: Fit | None = None
     ) -> None:
-        self.networks, self.examples, self.out, self.resize = tuple(networks), examples, out, resize
+        self.networks, self.examples, self.out, self.fit = tuple(networks), examples, out, fit or Fit()
         self.class_names = networks[0].network.class_names
-        self.titles = [shared.title for shared in networks]
+        self.titles = ["before", "after"] if len(networks) == 2 else [networks[0].title]
 
     @property
     def segments(self) -> bool:
@@ -81,7 +104,7 @@ class Desk:
             DataError: it is none, broken, or too large; in words without the folders of this machine.
         """
         try:
-            return views.open_picture(path, self.resize)
+            return views.open_picture(path, self.fit)
         except DataError as error:
             raise DataError(str(error).replace(str(path), path.name)) from error
 
@@ -198,9 +221,9 @@ class Desk:
         return _table(["class, whole → erased", *self.titles], rows)
 
 
-def said(error: WhereToLookError) -> str:
+def said(words: str) -> str:
     """One line on what was wrong, as HTML."""
-    return f'<div class="said" role="alert">{escape(str(error))}</div>'
+    return f'<div class="said" role="alert">{escape(words)}</div>'
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from wheretolook.app.annotate import flat_name
-from wheretolook.app.views import Picture, made_picture, open_picture
+from wheretolook.app.views import Fit, Picture, made_picture, open_picture
 from wheretolook.data import ImageDataset
 from wheretolook.data.dataset import ImagesOf
 from wheretolook.data.names import IMAGE_SUFFIXES, files_below
@@ -54,29 +54,29 @@ class Examples:
         return not (self._is_annotated(number) or name in drawn or flat_name(name) in drawn)
 
 
-def dataset_examples(dataset: ImageDataset, resize: int | None) -> Examples:
+def dataset_examples(dataset: ImageDataset, fit: Fit) -> Examples:
     """The images of a data set.
 
     Args:
         dataset: opened without resizing.
-        resize: length of the longer side that networks take them in; None for at most `views.LONGEST`.
+        fit: at which size networks take them.
     """
 
     def open_one(number: int) -> Picture:
         name, path = dataset.names[number], _path(dataset, number)
         if path is None:
-            return made_picture(dataset[number].image, name, resize)
-        return open_picture(path, resize, name)
+            return made_picture(dataset[number].image, name, fit)
+        return open_picture(path, fit, name)
 
     return Examples(dataset.names, open_one, dataset.is_annotated)
 
 
-def folder_examples(folder: Path, resize: int | None) -> Examples:
+def folder_examples(folder: Path, fit: Fit) -> Examples:
     """The image files of a folder and of all folders in it, of which nothing is known.
 
     Args:
         folder: where they are.
-        resize: as of `dataset_examples`.
+        fit: at which size networks take them.
 
     Raises:
         DataError: there are none.
@@ -85,7 +85,7 @@ def folder_examples(folder: Path, resize: int | None) -> Examples:
     if not files:
         raise DataError(f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {folder}, found none; check the path")
     names = list(files)
-    return Examples(names, lambda number: open_picture(files[names[number]], resize, names[number]), lambda number: False)
+    return Examples(names, lambda number: open_picture(files[names[number]], fit, names[number]), lambda number: False)
 
 
 def _path(dataset: ImageDataset, number: int) -> Path | None:

@@ -1,6 +1,7 @@
-"""The page: its parts, and what is called when somebody uses them. Each session has its own state; nothing is global."""
+"""The page: its parts, and what is called when somebody uses them. Each session has its own state."""
 
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import gradio as gr
 import numpy as np
 import torch
 
-from wheretolook.app.desk import Desk, Session, Settings, said
+from wheretolook.app.desk import Desk, Session, Settings, Turn, said
 from wheretolook.app.views import AVOID_COLOUR, LOOK_COLOUR, Picture, drawn_zones
 from wheretolook.attention.methods import METHODS
 from wheretolook.errors import WhereToLookError
@@ -22,16 +23,22 @@ DRAWN_OVER = "Green: here it should look for the class. Red: here it must not, w
 HELLO = "Drop an image or choose an example."
 CSS = """
 .gradio-container {max-width: 1240px !important; margin: 0 auto !important}
-h1 {font-size: 1.35rem !important; margin: .2rem 0 0 !important}
-table.figures {width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem}
-table.figures th {text-align: right; font-weight: 500; color: var(--body-text-color-subdued)}
-table.figures td {text-align: right; padding: .25rem .4rem; border-top: 1px solid var(--border-color-primary)}
-table.figures th {padding: .25rem .4rem}
-table.figures th:first-child, table.figures td:first-child {text-align: left; overflow-wrap: anywhere}
-table.figures tr.chosen td {font-weight: 600}
+.gradio-container main {padding-top: .8rem !important}
+h1.title {font-size: 1.35rem !important; margin: 0 !important}
+.hint, .said {font-size: .9rem; overflow-wrap: anywhere}
+.hint {color: var(--body-text-color-subdued)}
 .said {padding: .5rem .7rem; border-radius: 6px; border: 1px solid var(--error-border-color);
-  background: var(--error-background-fill); color: var(--body-text-color); overflow-wrap: anywhere}
-.hint {color: var(--body-text-color-subdued); font-size: .9rem; overflow-wrap: anywhere}
+  background: var(--error-background-fill); color: var(--body-text-color)}
+table.figures {width: 100%; margin: 0 !important; border-collapse: collapse; font-size: .9rem;
+  font-variant-numeric: tabular-nums}
+table.figures, table.figures :is(thead, tbody, tr) {border: 0 !important}
+table.figures :is(th, td) {border: 0 !important; padding: .25rem .4rem !important; text-align: right !important;
+  white-space: nowrap}
+table.figures td {border-top: 1px solid var(--border-color-primary) !important}
+table.figures th {font-weight: 500 !important; color: var(--body-text-color-subdued)}
+table.figures :is(th, td):first-child {text-align: left !important; white-space: normal; overflow-wrap: break-word}
+table.figures tr.chosen td {font-weight: 600}
+@media (max-width: 700px) {#pictures {order: -1}}
 """
 
 
@@ -60,35 +67,40 @@ class Page:
         self.desk = desk
         self.blocks = gr.Blocks(title="wheretolook", analytics_enabled=False, delete_cache=(SWEPT, KEPT))
         with self.blocks:
-            self.session = gr.State(None, time_to_live=KEPT)
+            self.session, self.turn = gr.State(None, time_to_live=KEPT), gr.State(Turn(), time_to_live=KEPT)
             self._head()
             with gr.Row():
                 with gr.Column(scale=2, min_width=280):
-                    self._left(exclusive)
-                with gr.Column(scale=5, min_width=320):
+                    self._settings(exclusive)
+                with gr.Column(scale=5, min_width=320, elem_id="pictures"):
                     self._tabs()
             self._wire()
 
     def _head(self) -> None:
-        names = " · ".join(
-            f"{when} {title}" if len(self.desk.titles) == 2 else title
-            for when, title in zip(("before:", "after:"), self.desk.titles, strict=False)
+        """What the page is of, what is wrong, and the ways to an image."""
+        networks = " · ".join(
+            f"{title}: {shared.title}" if title != shared.title else title
+            for title, shared in zip(self.desk.titles, self.desk.networks, strict=True)
         )
-        gr.HTML("<h1>Where does it look?</h1>", padding=False)
-        self.about = gr.Textbox(names, show_label=False, container=False, interactive=False, visible=False)
+        gr.HTML(
+            f'<h1 class="title">Where does it look?</h1><div class="hint">{escape(networks)}</div>',
+            padding=False,
+        )
+        examples = self.desk.examples
+        with gr.Row():
+            self.file = gr.File(label="Drop an image", file_types=["image"], height=130, min_width=240, elem_id="file")
+            self.example = gr.Dropdown(
+                list(examples.names) if examples else [],
+                value=None,
+                label="or choose an example",
+                visible=examples is not None,
+                min_width=240,
+                elem_id="example",
+            )
         self.status = gr.HTML(f'<div class="hint">{HELLO}</div>', elem_id="status", padding=False)
 
-    def _left(self, exclusive: bool) -> None:
-        self.file = gr.File(label="Image", file_types=["image"], height=130, elem_id="file")
-        examples, networks = self.desk.examples, self.desk.networks
-        self.example = gr.Dropdown(
-            list(examples.names) if examples else [],
-            value=None,
-            label="Example",
-            visible=examples is not None,
-            elem_id="example",
-        )
-        self.class_index = gr.Dropdown([], value=None, label="Class", elem_id="class")
+    def _settings(self, exclusive: bool) -> None:
+        networks = self.desk.networks
         self.numbers = gr.HTML("", elem_id="chances", padding=False)
         self.opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="opacity")
         with gr.Accordion("How attention is made", open=False):
@@ -110,6 +122,7 @@ class Page:
 
     def _tabs(self) -> None:
         both = "before | after" if len(self.desk.titles) == 2 else "image | attention"
+        self.class_index = gr.Dropdown([], value=None, label="Class", elem_id="class")
         with gr.Tab("Look"):
             self.attention = self._slider(f"Attention: {both}", "attention")
             self.segmentation = self._slider(f"Segmentation: {both.replace('attention', 'segmentation')}", "masks")
@@ -132,7 +145,7 @@ class Page:
                 sources=(),
                 transforms=(),
                 layers=False,
-                brush=gr.Brush(colors=[_hex(LOOK_COLOUR), _hex(AVOID_COLOUR)], color_mode="fixed", default_size=24),
+                brush=gr.Brush(colors=[_hex(LOOK_COLOUR), _hex(AVOID_COLOUR)], color_mode="fixed", default_size=12),
                 height=HEIGHT,
                 elem_id="editor",
             )
@@ -147,37 +160,32 @@ class Page:
         return gr.ImageSlider(label=label, interactive=False, max_height=HEIGHT, format="jpeg", elem_id=name)
 
     def _wire(self) -> None:
-        """What is called when: a slow answer holds up nobody else, and a newer click takes its place."""
+        """What is called when: a slow answer holds up nobody else, and a newer question's takes its place."""
         settings = [self.class_index, self.method, self.layer, self.exclusive, self.opacity]
-        drawn = [self.session, self.status, self.class_index, self.numbers, self.attention, self.segmentation]
-        fresh = [*drawn, self.editor, self.inside, self.falls, self.erased]
-        opens = [
-            self._on(self.file.upload, self._upload, [self.file, *settings], fresh),
-            self._on(self.example.input, self._example, [self.example, *settings], fresh),
-            self._on(self.next.click, self._next, [self.session, *settings], [self.example, *fresh]),
-        ]
+        seen = [self.session, self.status, self.class_index, self.numbers, self.attention, self.segmentation]
+        fresh = [*seen, self.editor, self.inside, self.falls, self.erased]
+        drawn = [self.session, self.status, self.inside]
+        self._asks(self.file.upload, self._upload, [self.file, *settings], fresh)
+        self._asks(self.example.input, self._example, [self.example, *settings], fresh)
+        self._asks(self.next.click, self._next, [self.session, *settings], [self.example, *fresh])
         for part in (self.class_index, self.method, self.layer, self.exclusive):
-            self._on(part.input, self._change, [self.session, *settings], [*drawn, self.inside], cancels=opens)
-        self._on(
-            self.opacity.release, self._repaint, [self.session, self.opacity], [self.status, self.attention], slow=False
-        )
-        erasing = [self.session, *settings, self.threshold]
+            self._asks(part.input, self._change, [self.session, *settings], [*seen, self.inside])
         for trigger in (self.erase.click, self.threshold.release):
-            self._on(trigger, self._erase, erasing, [self.status, self.falls, self.erased])
-        self._on(
-            self.editor.input,
-            self._draw,
-            [self.session, self.editor],
-            [self.session, self.status, self.inside],
-            slow=False,
-        )
-        self._on(
-            self.save.click,
-            self._save,
-            [self.session, self.editor],
-            [self.session, self.status, self.inside],
-            slow=False,
-        )
+            erasing = [self.session, *settings, self.threshold]
+            self._asks(trigger, self._erase, erasing, [self.status, self.falls, self.erased])
+        self._on(self.opacity.release, self._repaint, [self.session, self.opacity], [self.status, self.attention])
+        self._on(self.editor.input, self._draw, [self.session, self.editor], drawn)
+        self._on(self.save.click, self._save, [self.session, self.editor], drawn)
+
+    def _asks(self, trigger: Any, function: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
+        """The networks are asked: what is asked later need not wait, and an answer that comes too late is dropped."""
+
+        def newest(turn: Turn, *values: Any) -> Any:
+            number = turn.take()
+            result = function(*values)
+            return _unchanged(len(outputs)) if turn.is_over(number) else result
+
+        self._on(trigger, newest, [self.turn, *inputs], outputs, "networks")
 
     def _on(
         self,
@@ -185,20 +193,17 @@ class Page:
         function: Callable[..., Any],
         inputs: list[Any],
         outputs: list[Any],
-        *,
-        slow: bool = True,
-        cancels: list[Any] | None = None,
-    ) -> Any:
-        return trigger(
+        queue: str = "pictures",
+    ) -> None:
+        trigger(
             _telling(function, outputs.index(self.status), len(outputs)),
             inputs,
             outputs,
             trigger_mode="multiple",  # a click that hangs must not stop the next
-            concurrency_id="networks" if slow else "pictures",
-            concurrency_limit=AT_ONCE if slow else 2 * AT_ONCE,
+            concurrency_id=queue,
+            concurrency_limit=AT_ONCE,
             api_visibility="private",
             show_progress="minimal",
-            cancels=cancels,
         )
 
     def _upload(self, path: str | None, *settings: Any) -> tuple[Any, ...]:
@@ -241,7 +246,7 @@ class Page:
         height, width = picture.size
         return (
             session,
-            f'<div class="hint">{_text(picture.name)}, {width}x{height} pixels</div>',
+            f'<div class="hint">{escape(picture.name)}, {width}x{height} pixels</div>',
             gr.Dropdown(self.desk.ranking(session), value=session.class_index),
             self.desk.chances(session),
             self.desk.attention(session, opacity),
@@ -279,7 +284,9 @@ class Page:
         if session is None:
             return _unchanged(3)
         session = _with_drawing(session, value)
-        return session, f'<div class="hint">{_text(self.desk.save(session))}</div>', self.desk.inside(session)
+        words = escape(self.desk.save(session))
+        gr.Info(words)
+        return session, f'<div class="hint">{words}</div>', self.desk.inside(session)
 
 
 def _with_drawing(session: Session, value: Any) -> Session:
@@ -295,10 +302,11 @@ def _telling(function: Callable[..., Any], status: int, count: int) -> Callable[
             result: tuple[Any, ...] = function(*values)
             return result
         except WhereToLookError as error:
-            words = said(str(error))
+            words = str(error)
         except torch.OutOfMemoryError:
-            words = said("the machine has no memory for the network at this size; take a smaller image")
-        return tuple(words if place == status else gr.skip() for place in range(count))
+            words = "the machine has no memory for the network at this size; take a smaller image"
+        gr.Warning(escape(words))
+        return tuple(said(words) if place == status else gr.skip() for place in range(count))
 
     return told
 

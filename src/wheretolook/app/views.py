@@ -27,7 +27,31 @@ LONGEST = 640  # pixels of an image's longer side, unless the data's size is giv
 LOOK_COLOUR, AVOID_COLOUR = (0, 200, 83), (213, 0, 0)  # of the two brushes
 
 Pixels = UInt8[np.ndarray, "height width 3"]
-Zone = Bool[np.ndarray, "height width"]
+Zone = Bool[np.ndarray, "_ _"]
+
+
+class Fit(NamedTuple):
+    """At which size networks take an image.
+
+    Args:
+        resize: length of the longer side; None for what follows.
+        shortest: length of the shorter side that the networks were made for; None for the image's own size.
+    """
+
+    resize: int | None = None
+    shortest: int | None = None
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of an image of that height and width, once it is fitted; never longer than `LONGEST`.
+
+        Example:
+            >>> Fit().size((3000, 4000)), Fit(resize=128).size((60, 64)), Fit(shortest=224).size((300, 450))
+            ((480, 640), (120, 128), (224, 336))
+        """
+        if self.resize is not None:
+            return resized(size, self.resize)
+        longest = max(size) if self.shortest is None else round(max(size) * self.shortest / min(size))
+        return resized(size, min(longest, LONGEST))
 
 
 class Picture(NamedTuple):
@@ -74,12 +98,12 @@ class Inside(NamedTuple):
     area: float
 
 
-def open_picture(path: Path, resize: int | None = None, name: str | None = None) -> Picture:
+def open_picture(path: Path, fit: Fit | None = None, name: str | None = None) -> Picture:
     """Read an image file, upright, at the size that networks take it in.
 
     Args:
         path: the file, of whatever name: it may be no image at all.
-        resize: length of the longer side; None makes those longer than `LONGEST` that long.
+        fit: at which size; None for its own, up to `LONGEST`.
         name: what to call it; None for the file's name.
 
     Raises:
@@ -87,32 +111,34 @@ def open_picture(path: Path, resize: int | None = None, name: str | None = None)
     """
     size = oriented_size(path)[0]
     if size[0] * size[1] > MOST_PIXELS:
-        raise DataError(f"{path.name} has {size[0] * size[1]:,} pixels; expected at most {MOST_PIXELS:,}: make it smaller")
+        raise DataError(
+            f"{path.name} has {size[0] * size[1]:,} pixels; expected at most {MOST_PIXELS:,}: make it smaller"
+        )
     with opened(path, "image") as image:
         if image.mode.startswith(("I", "F")):
             raise DataError(f"{path.name} has mode {image.mode}; expected 8 bits a channel: convert it")
-        image.draft("RGB", (4 * (resize or LONGEST),) * 2)  # of a JPEG no more than that is decoded
-        pixels = _shrunk(ImageOps.exif_transpose(image).convert("RGB"), resize)
+        taken = (fit or Fit()).size(size)
+        image.draft("RGB", (4 * max(taken),) * 2)  # of a JPEG no more than that is decoded
+        pixels = _at_size(ImageOps.exif_transpose(image).convert("RGB"), taken)
     return Picture(name or path.stem, pixels, size, path)
 
 
-def made_picture(image: Float[Tensor, "3 height width"], name: str, resize: int | None = None) -> Picture:
+def made_picture(image: Float[Tensor, "3 height width"], name: str, fit: Fit | None = None) -> Picture:
     """An image that comes from no file.
 
     Args:
         image: RGB in [0, 1].
         name: what it is called.
-        resize: as of `open_picture`.
+        fit: as of `open_picture`.
     """
     pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    return Picture(name, _shrunk(Image.fromarray(pixels), resize), side_lengths(image), None)
+    size = side_lengths(image)
+    return Picture(name, _at_size(Image.fromarray(pixels), (fit or Fit()).size(size)), size, None)
 
 
-def _shrunk(image: Image.Image, resize: int | None) -> Pixels:
-    longest = resize or min(LONGEST, max(image.size))
-    height, width = resized((image.height, image.width), longest)
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+def _at_size(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    if image.size != size[::-1]:
+        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.array(image)
 
 
@@ -222,7 +248,7 @@ def drawn_zones(layers: Sequence[UInt8[np.ndarray, "_ _ 4"]], size: tuple[int, i
     return look_here, avoid
 
 
-def inside(attention: Float[np.ndarray, "height width"], zone: Zone) -> Inside:
+def inside(attention: Float[np.ndarray, "height width"], zone: Bool[np.ndarray, "height width"]) -> Inside:
     """How much of the attention lies in a zone."""
     maps, target = torch.from_numpy(attention)[None], torch.from_numpy(zone)[None]
     valid = torch.ones_like(target)

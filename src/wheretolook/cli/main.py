@@ -18,6 +18,7 @@ from wheretolook.cli.spelling import SHORT, expanded, option_kinds, placed
 from wheretolook.errors import BarError, ConfigError, WhereToLookError, nearest
 from wheretolook.options.audit import Audit, Repair
 from wheretolook.options.commands import (
+    App,
     Check,
     Convert,
     Evaluate,
@@ -83,6 +84,7 @@ COMMANDS = {
         Propagate, "propagate.propagate", "from a few annotated images, where the objects of all others probably are"
     ),
     "suggest": Command(Suggest, "suggest.suggest_images", "which images to annotate next, and why"),
+    "app": Command(App, "app.app", "a page to look at images with, and to draw where the network should look"),
     "convert": Command(Convert, "convert.convert", "write weights in another format"),
     "fetch": Command(
         Fetch, "fetch.fetch_public", "fetch public weights or data by name", f"There are {', '.join(PUBLIC_FILES)}."

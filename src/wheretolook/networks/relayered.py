@@ -24,7 +24,9 @@ def layers_of(network: GuidedNetwork) -> dict[str, Size]:
         images = trial_images(network.module, network.input_size, None)
         run = dry_run(uncompiled(network.module), images, len(network.class_names), network.segments or None)
     layers = {layer.name: layer.grid for layer in layers_by_grid(run)}
-    own = next((call for call in run.calls if call.name == network.layer and call.form and call.output is not None), None)
+    own = next(
+        (call for call in run.calls if call.name == network.layer and call.form and call.output is not None), None
+    )
     if own is not None and own.form is not None and own.output is not None and network.layer not in layers:
         height, width = own.form.grid(own.output, run.size).shape[-2:]
         layers = {network.layer: (height, width), **layers}

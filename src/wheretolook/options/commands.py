@@ -319,6 +319,43 @@ class Suggest:
 
 
 @dataclass(frozen=True)
+class App:
+    """Look at images in the browser, erase what a network attends to, and draw where it should look.
+
+    A page on this machine: drop an image or take one of the data's, see segmentation and attention of each class,
+    before and after; what is drawn is kept as annotation in a plain folder. Nothing is fetched from outside.
+
+    Args:
+        weights: the network, or that before guidance: a run folder or weights file; none for the one that the network's
+            options make.
+        after: the network after guidance.
+        images: folder of images to look at and draw on, where they are no data set yet.
+        out: the plain folder that drawings are kept in (images/, masks/, avoid/); the data's own root adds masks to it.
+        host: the address to listen at; 0.0.0.0 lets other machines in.
+        port: the port to listen at; 0 for any that is free.
+        login: where the user and password that everybody has to give are written, as user:password: env:NAME, an
+            environment variable, or the path of a file; none for none.
+        upload_limit: megabytes that a dropped image may have.
+        accelerator: cpu, cuda, mps or auto.
+        data: the images of a data set; data.resize is also the size of dropped ones, which are made smaller where they
+            are very large.
+        network: which network the weights are of, where they do not say.
+    """
+
+    weights: str | None = None
+    after: str | None = None
+    images: str | None = None
+    out: str = "runs/annotations"
+    host: str = "127.0.0.1"
+    port: int = 7860
+    login: str | None = None
+    upload_limit: float = 20
+    accelerator: str = "auto"
+    data: DataOptions = field(default_factory=DataOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+
+
+@dataclass(frozen=True)
 class Convert:
     """Read any known weights file and write it in another format.
 

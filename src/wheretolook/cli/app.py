@@ -1,0 +1,160 @@
+"""The command `app`."""
+
+import os
+import threading
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wheretolook.cli.console import console, device_of
+from wheretolook.data import ImageDataset, open_dataset
+from wheretolook.errors import ConfigError, reason
+from wheretolook.files import require_writable, user_path
+from wheretolook.networks.build import build, classifying, given_network
+from wheretolook.networks.files import read_weights
+from wheretolook.options.commands import App
+from wheretolook.records import GuidedNetwork
+
+if TYPE_CHECKING:
+    from wheretolook.app.examples import Examples
+    from wheretolook.app.views import Fit
+
+ENVIRONMENT = "env:"
+
+
+def app(options: App) -> None:
+    """Serve the page until it is stopped."""
+    try:
+        from wheretolook.app.server import serving
+    except ImportError as error:
+        raise ConfigError(
+            f"expected Gradio for the page, which is not there ({error}); pip install 'wheretolook[app]'"
+        ) from error
+    from wheretolook.app.desk import Desk
+    from wheretolook.app.shared import SharedNetwork
+    from wheretolook.app.views import Fit
+
+    login = None if options.login is None else read_login(options.login)
+    if options.upload_limit <= 0 or not 0 <= options.port < 1 << 16:
+        raise ConfigError(
+            f"expected upload_limit > 0 and a port below {1 << 16}, got {options.upload_limit} and {options.port}"
+        )
+    dataset = _dataset(options)
+    networks = _networks(options, dataset)
+    fit = Fit(options.data.resize, None if dataset else _own_side(networks[0][1]))
+    examples = _examples(options, dataset, networks[0][1].class_names, fit)
+    out = user_path(options.out)
+    require_writable(out)
+    shared = [SharedNetwork(title, network) for title, network in networks]
+    desk = Desk(shared, examples, out, fit)
+    exclusive = _exclusive(networks[0][1]) if dataset is None else dataset.one_class
+    if login is None and not _is_loopback(options.host):
+        console.print(f"everybody who reaches {options.host} can use the page: --login makes them give a password")
+    with serving(
+        desk,
+        exclusive=exclusive,
+        host=options.host,
+        port=options.port,
+        login=login,
+        upload_limit=options.upload_limit,
+    ) as address:
+        console.print(f"the page is at {address}; drawings go to {out}; Ctrl-C stops", soft_wrap=True)
+        threading.Event().wait()
+
+
+def read_login(where: str) -> tuple[str, str]:
+    """User and password, from `env:NAME` or from the first line of a file, as user:password.
+
+    Args:
+        where: never the password itself, which others could read in the list of processes.
+
+    Raises:
+        ConfigError: there is no such variable or file, or no user:password in it.
+    """
+    if where.startswith(ENVIRONMENT):
+        text = os.environ.get(where.removeprefix(ENVIRONMENT))
+        if text is None:
+            raise ConfigError(
+                f"there is no environment variable {where.removeprefix(ENVIRONMENT)}; set it to user:password"
+            )
+    else:
+        try:
+            text = user_path(where).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the login from {where}: {reason(error)}; give a file or env:NAME"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{where} is no text in UTF-8; expected user:password") from error
+    user, colon, password = text.strip().partition(":")
+    if not (user and colon and password):
+        raise ConfigError(f"expected user:password in {where}, got something else; write both, with a colon between")
+    return user, password
+
+
+def _dataset(options: App) -> ImageDataset | None:
+    """The images of the data set, at full size; None where none is named."""
+    if options.data.root is None:
+        return None
+    if options.images is not None:
+        raise ConfigError("expected images or data.root, got both; leave one out")
+    return open_dataset(replace(options.data, resize=None), options.data.split)
+
+
+def _networks(options: App, dataset: ImageDataset | None) -> list[tuple[str, GuidedNetwork]]:
+    """One or two networks of the same classes, by what the user calls them."""
+    names = None if dataset is None else dataset.class_names
+    device = device_of(options.accelerator)
+    paths = [options.weights] if options.after is None else [options.weights, options.after]
+    found = []
+    for path in paths:
+        weights = None if path is None else read_weights(user_path(path))
+        if names is None and weights is not None:
+            network = build(weights, None, options.network)
+        elif names is None:
+            raise ConfigError("expected --weights of a trained network, or --data.root for the names of its classes")
+        else:
+            network = given_network(options.network, names, weights)
+        if weights is not None:
+            classifying(network, weights)
+        names = names or network.class_names
+        if network.class_names != names:
+            raise ConfigError(
+                f"{path}: expected the classes of {paths[0]}, {', '.join(names[:5])}, got "
+                f"{', '.join(network.class_names[:5])}; compare networks of the same classes"
+            )
+        found.append((Path(path).name if path else str(options.network.name), network.to(device)))
+    return found
+
+
+def _examples(
+    options: App, dataset: ImageDataset | None, class_names: tuple[str, ...], fit: "Fit"
+) -> "Examples | None":
+    """The images to offer: the data set's, a folder's, or made scenes for a network of theirs."""
+    from wheretolook.app.examples import dataset_examples, folder_examples
+
+    if dataset is None and options.images is not None:
+        return folder_examples(user_path(options.images), fit)
+    if dataset is None:
+        scenes = open_dataset(options.data, options.data.split)
+        dataset = scenes if scenes.class_names == class_names else None
+    return None if dataset is None else dataset_examples(dataset, fit)
+
+
+def _own_side(network: GuidedNetwork) -> int | None:
+    """The shorter side of the images that a network was made for; None where it does not say."""
+    size = getattr(network, "input_size", None)
+    return None if size is None else min(size)
+
+
+def _exclusive(network: GuidedNetwork) -> bool:
+    """Whether a network looks as if made for one class an image: its scores are its own, and no segmenter's."""
+    return not network.segments and getattr(network, "scores", "") == "logits"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
