@@ -240,6 +240,7 @@ class Page:
         layer: str | None,
         exclusive: bool,
         opacity: float,
+        *,
         zones: Any = None,
     ) -> tuple[Any, ...]:
         session = self.desk.look(picture, Settings(class_index, method, layer, exclusive), zones)

@@ -11,7 +11,6 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: no teleme
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 from PIL import Image
-from starlette.middleware import Middleware
 
 from wheretolook.app import views
 from wheretolook.app.desk import Desk
@@ -62,7 +61,7 @@ def serving(
                 server_port=port or _free_port(host),
                 auth=None if login is None else [login],
                 max_file_size=limit,
-                app_kwargs={"middleware": [Middleware(BodyLimit, limit=limit)]},
+                app_kwargs={"middleware": [(BodyLimit, (), {"limit": limit})]},
                 state_session_capacity=SESSIONS,
                 theme=theme(),
                 css=CSS,

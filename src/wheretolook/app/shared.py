@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wheretolook.networks.guide import GuidedModule
-from wheretolook.networks.relayered import at_layer, layers_of
+from wheretolook.networks.relayered import at_layer, layers_of, own_layer
 from wheretolook.records import GuidedNetwork
 
 
@@ -29,7 +29,7 @@ class SharedNetwork:
     @property
     def layer(self) -> str | None:
         """The layer that attention is read from unless another is asked for; None where there is no choice."""
-        return self.network.layer if self.layers and isinstance(self.network, GuidedModule) else None
+        return own_layer(self.network) if self.layers and isinstance(self.network, GuidedModule) else None
 
     @contextmanager
     def at(self, layer: str | None) -> Iterator[GuidedNetwork]:

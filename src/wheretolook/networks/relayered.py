@@ -5,7 +5,7 @@ from wheretolook.networks.guide import GuidedModule, guide
 from wheretolook.networks.layers import dry_run, layers_by_grid
 from wheretolook.networks.reading import as_written, uncompiled
 from wheretolook.networks.trial import trial_images
-from wheretolook.records import GuidedNetwork
+from wheretolook.records import GuidedNetwork, side_lengths
 
 
 def layers_of(network: GuidedNetwork) -> dict[str, Size]:
@@ -24,13 +24,16 @@ def layers_of(network: GuidedNetwork) -> dict[str, Size]:
         images = trial_images(network.module, network.input_size, None)
         run = dry_run(uncompiled(network.module), images, len(network.class_names), network.segments or None)
     layers = {layer.name: layer.grid for layer in layers_by_grid(run)}
-    own = next(
-        (call for call in run.calls if call.name == network.layer and call.form and call.output is not None), None
-    )
-    if own is not None and own.form is not None and own.output is not None and network.layer not in layers:
-        height, width = own.form.grid(own.output, run.size).shape[-2:]
-        layers = {network.layer: (height, width), **layers}
+    own = own_layer(network)
+    for call in run.calls:
+        if call.name == network.layer and own not in layers and call.form is not None and call.output is not None:
+            layers = {own: side_lengths(call.form.grid(call.output, run.size)), **layers}
     return layers
+
+
+def own_layer(network: GuidedModule) -> str:
+    """What the layers that a network reads attention from are called among `layers_of`."""
+    return " + ".join(network.layers)
 
 
 def at_layer(network: GuidedModule, layer: str) -> GuidedModule:
@@ -38,7 +41,7 @@ def at_layer(network: GuidedModule, layer: str) -> GuidedModule:
 
     Args:
         network: whose class scores are the module's own.
-        layer: a name in `layers_of`.
+        layer: a name in `layers_of`, other than that of its own layers.
 
     Raises:
         ConfigError: attention cannot be read there.

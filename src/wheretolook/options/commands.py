@@ -349,7 +349,7 @@ class App:
     host: str = "127.0.0.1"
     port: int = 7860
     login: str | None = None
-    upload_limit: float = 20
+    upload_limit: float = 20.0
     accelerator: str = "auto"
     data: DataOptions = field(default_factory=DataOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
