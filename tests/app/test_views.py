@@ -1,8 +1,10 @@
 """What the page shows, without a page: numbers against second derivations, and files that are not what they seem."""
 
+import itertools
 import struct
 import zlib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from wheretolook.app.views import Fit, Look
 from wheretolook.errors import DataError
 from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.networks.guide import guide
+from wheretolook.options.objective import Method
 from wheretolook.records import CAFFE, GuidedNetwork, Preprocessing
 
 from ..networks.narrow import narrow
@@ -148,3 +151,13 @@ def bomb(path: Path, side: int) -> Path:
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
     return path
+
+
+def test_methods_that_a_network_has_no_maps_of_are_not_offered(pixels: np.ndarray) -> None:
+    """An FCN's classifier has hidden layers, and no attention matrices; every other method draws a map of its own."""
+    network = narrow()
+    methods = views.usable_methods(network)
+    assert set(get_args(Method)) - set(methods) == {"cam", "rollout", "gradient_rollout"}
+    maps = [views.look(network, pixels, 0, method, exclusive=False)[1].attention for method in methods]
+    assert all(found.any() for found in maps) and network.attention == "grad_cam"
+    assert not any(np.array_equal(one, other) for one, other in itertools.combinations(maps, 2))

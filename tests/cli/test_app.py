@@ -112,4 +112,4 @@ def test_what_cannot_work_is_said(
 
 
 def test_neither_weights_nor_names_is_said(served: list, capsys: pytest.CaptureFixture[str]) -> None:
-    assert complaint(capsys, "app").startswith("expected --weights of a trained network, or --data.root")
+    assert complaint(capsys, "app").startswith("expected --weights of a trained network, or --network that has them")

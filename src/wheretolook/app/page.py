@@ -11,7 +11,6 @@ import torch
 
 from wheretolook.app.desk import Desk, Session, Settings, Turn, said
 from wheretolook.app.views import AVOID_COLOUR, LOOK_COLOUR, Picture, drawn_zones
-from wheretolook.attention.methods import METHODS
 from wheretolook.errors import WhereToLookError
 
 AT_ONCE = 2  # requests that use a network; others wait
@@ -105,7 +104,7 @@ class Page:
         self.opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="opacity")
         with gr.Accordion("How attention is made", open=False):
             self.method = gr.Dropdown(
-                [(name.replace("_", " "), name) for name in METHODS],
+                [(name.replace("_", " "), name) for name in networks[0].methods],
                 value=networks[0].network.attention,
                 label="Method",
                 elem_id="method",

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from wheretolook.app.views import usable_methods
 from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.relayered import at_layer, layers_of, own_layer
 from wheretolook.records import GuidedNetwork
@@ -18,11 +19,12 @@ class SharedNetwork:
 
     Attributes:
         layers: heights and widths of the grids by the layers' names; empty where there is no choice.
+        methods: how its maps can be made.
     """
 
     def __init__(self, title: str, network: GuidedNetwork) -> None:
         self.title, self.network = title, network.eval()
-        self.layers = layers_of(network)
+        self.layers, self.methods = layers_of(network), usable_methods(network)
         self._at: dict[str, GuidedNetwork] = {}
         self._lock = threading.Lock()
 

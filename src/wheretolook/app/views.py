@@ -1,8 +1,9 @@
 """What the page shows: from networks, an image and a class to numbers and pictures. Nothing here knows of the page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from torch import Tensor
 from wheretolook.attention.maps import normalised
 from wheretolook.attention.methods import attention_maps
 from wheretolook.data.images import opened, oriented_size, resized
-from wheretolook.errors import DataError, ImageSizeError
+from wheretolook.errors import DataError, ImageSizeError, WhereToLookError
 from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.metrics.attention import energy_chance, energy_inside
-from wheretolook.options.objective import Method
+from wheretolook.options.objective import OF_TOKENS, Method
 from wheretolook.records import GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
 from wheretolook.report.overlay import overlay
 from wheretolook.report.paint import grey, painted
@@ -148,7 +149,7 @@ def look(
     """Run an image through a network.
 
     Args:
-        network: in evaluation mode.
+        network: in evaluation mode; nobody else uses it meanwhile.
         pixels: the image.
         class_index: whose attention is wanted; None for the likeliest class.
         method: how the map is made.
@@ -162,10 +163,11 @@ def look(
         ConfigError: the network has no maps of that method.
     """
     images = _input(network, pixels)
-    output, taken = _passed(network, images, segment=True)
-    chances = _chances(output, exclusive)
-    chosen = int(chances.argmax()) if class_index is None else class_index
-    maps = attention_maps(output, [chosen], method=method, size=taken).detach()
+    with _attending(network, method):
+        output, taken = _passed(network, images, segment=True)
+        chances = _chances(output, exclusive)
+        chosen = int(chances.argmax()) if class_index is None else class_index
+        maps = attention_maps(output, [chosen], method=method, size=taken).detach()
     size = side_lengths(images)
     if taken != size:
         maps = F.interpolate(maps, size, mode="bilinear", align_corners=False)
@@ -253,6 +255,34 @@ def inside(attention: Float[np.ndarray, "height width"], zone: Bool[np.ndarray, 
     maps, target = torch.from_numpy(attention)[None], torch.from_numpy(zone)[None]
     valid = torch.ones_like(target)
     return Inside(float(energy_inside(maps, target, valid)), float(energy_chance(target, valid)))
+
+
+def usable_methods(network: GuidedNetwork) -> list[Method]:
+    """The methods that make maps of a network: some are of transformers alone, one of a single linear layer.
+
+    Args:
+        network: in evaluation mode.
+    """
+    blank = np.zeros((64, 64, 3), np.uint8)
+    found: list[Method] = []
+    for method in get_args(Method):
+        try:
+            if method == "cam" or method in OF_TOKENS:
+                look(network, blank, 0, method, exclusive=False)
+            found.append(method)
+        except WhereToLookError:
+            continue
+    return found
+
+
+@contextmanager
+def _attending(network: GuidedNetwork, method: Method) -> Iterator[None]:
+    """A method is told to a network before its forward, which records what the method needs."""
+    before, network.attention = network.attention, method
+    try:
+        yield
+    finally:
+        network.attention = before
 
 
 def _input(network: GuidedNetwork, pixels: Pixels) -> Float[Tensor, "1 3 height width"]:

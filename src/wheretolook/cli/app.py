@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wheretolook.cli.console import console, device_of
+from wheretolook.cli.show import looks_exclusive
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.errors import ConfigError, reason
 from wheretolook.files import require_writable, user_path
-from wheretolook.networks.build import build, classifying, given_network
+from wheretolook.networks.build import classifying, given_network
 from wheretolook.networks.files import read_weights
+from wheretolook.networks.own_classes import own_network
+from wheretolook.networks.weights import Weights
 from wheretolook.options.commands import App
 from wheretolook.records import GuidedNetwork
 
@@ -48,7 +51,7 @@ def app(options: App) -> None:
     require_writable(out)
     shared = [SharedNetwork(title, network) for title, network in networks]
     desk = Desk(shared, examples, out, fit)
-    exclusive = _exclusive(networks[0][1]) if dataset is None else dataset.one_class
+    exclusive = looks_exclusive(networks[0][1]) if dataset is None else dataset.one_class
     if login is None and not _is_loopback(options.host):
         console.print(f"everybody who reaches {options.host} can use the page: --login makes them give a password")
     with serving(
@@ -104,28 +107,28 @@ def _dataset(options: App) -> ImageDataset | None:
 
 def _networks(options: App, dataset: ImageDataset | None) -> list[tuple[str, GuidedNetwork]]:
     """One or two networks of the same classes, by what the user calls them."""
-    names = None if dataset is None else dataset.class_names
     device = device_of(options.accelerator)
-    paths = [options.weights] if options.after is None else [options.weights, options.after]
-    found = []
-    for path in paths:
+    found: list[tuple[str, GuidedNetwork]] = []
+    for path in [options.weights] if options.after is None else [options.weights, options.after]:
         weights = None if path is None else read_weights(user_path(path))
-        if names is None and weights is not None:
-            network = build(weights, None, options.network)
-        elif names is None:
-            raise ConfigError("expected --weights of a trained network, or --data.root for the names of its classes")
+        if found and weights is not None:
+            _require_same_classes(weights, *found[0])
+        if dataset is not None:
+            network = given_network(options.network, dataset.class_names, weights)
         else:
-            network = given_network(options.network, names, weights)
-        if weights is not None:
-            classifying(network, weights)
-        names = names or network.class_names
-        if network.class_names != names:
-            raise ConfigError(
-                f"{path}: expected the classes of {paths[0]}, {', '.join(names[:5])}, got "
-                f"{', '.join(network.class_names[:5])}; compare networks of the same classes"
-            )
+            network = own_network(options.network, weights, found[0][1].class_names if found else None)
+        network = network if weights is None else classifying(network, weights)
         found.append((Path(path).name if path else str(options.network.name), network.to(device)))
     return found
+
+
+def _require_same_classes(weights: Weights, title: str, network: GuidedNetwork) -> None:
+    names = tuple(weights.description.get("class_names", network.class_names))
+    if names != network.class_names:
+        raise ConfigError(
+            f"{weights.path}: expected the classes of {title}, {', '.join(network.class_names[:5])}, got "
+            f"{', '.join(names[:5])}; compare networks of the same classes"
+        )
 
 
 def _examples(
@@ -146,11 +149,6 @@ def _own_side(network: GuidedNetwork) -> int | None:
     """The shorter side of the images that a network was made for; None where it does not say."""
     size = getattr(network, "input_size", None)
     return None if size is None else min(size)
-
-
-def _exclusive(network: GuidedNetwork) -> bool:
-    """Whether a network looks as if made for one class an image: its scores are its own, and no segmenter's."""
-    return not network.segments and getattr(network, "scores", "") == "logits"
 
 
 def _is_loopback(host: str) -> bool:

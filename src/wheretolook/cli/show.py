@@ -138,7 +138,7 @@ def _looks(
     network: GuidedNetwork, photograph: Image.Image, classes: Sequence[int] | None, options: Show
 ) -> list[ClassLook]:
     """What the network says of the image, in the first size that it takes."""
-    exclusive = _exclusive(network) if options.exclusive is None else options.exclusive
+    exclusive = looks_exclusive(network) if options.exclusive is None else options.exclusive
     sizes = list(sizes_to_try(photograph.size[::-1], getattr(network, "input_size", None), options.resize))
     for size in sizes:
         image = image_tensor(photograph.resize(size[::-1], Image.Resampling.BILINEAR))
@@ -150,8 +150,8 @@ def _looks(
     raise AssertionError("there is always a size to try")
 
 
-def _exclusive(network: GuidedNetwork) -> bool:
-    """Whether its scores are taken for those of one class an image."""
+def looks_exclusive(network: GuidedNetwork) -> bool:
+    """Whether a network's scores are taken for those of one class an image, where nothing else says so."""
     return not network.segments and getattr(network, "scores", None) == "logits" and len(network.class_names) > 1
 
 
