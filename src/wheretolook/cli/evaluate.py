@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wheretolook.cli.console import console, device_of, say_attention, shown_batches
+from wheretolook.cli.typed import typed_command
 from wheretolook.data import ImageDataset, describe_classes, open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures, evaluate
@@ -14,6 +15,8 @@ from wheretolook.networks.build import classifying, network_for
 from wheretolook.networks.files import read_weights
 from wheretolook.options.commands import Evaluate
 from wheretolook.records import GuidedNetwork
+from wheretolook.report.recorded import EVALUATION_FILE, METRICS_FILE, read_run
+from wheretolook.report.run_page import REPORT_FILE, write_run_page
 from wheretolook.report.tables import (
     CLASS_FIGURES,
     MARK_FIGURE,
@@ -33,7 +36,9 @@ def evaluate_networks(options: Evaluate) -> list[Figures]:
     dataset, out = open_dataset(options.data, options.data.split), user_path(options.out)
     rows = measure(options, dataset)
     _report(rows, dataset.class_names, out)
-    write_json(out / "evaluation.json", {"options": asdict(options), **environment()})
+    record = {"options": asdict(options), "command": typed_command(), "class_names": dataset.class_names}
+    write_json(out / EVALUATION_FILE, {**record, **environment()})
+    write_run_page(read_run(out), out / REPORT_FILE)
     return rows
 
 
@@ -78,10 +83,10 @@ def _row(name: str, network: GuidedNetwork, dataset: ImageDataset, options: Eval
 
 
 def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:
-    write_json(out / "metrics.json", rows)
+    write_json(out / METRICS_FILE, rows)
     tables = (results_markdown(rows), *(class_markdown(rows, class_names, figures=of) for of in OF_CLASSES))
     write_text(out / "metrics.md", "\n".join(table for table in tables if table))
     console.print(
         *filter(None, (results_table(rows), *(class_table(rows, class_names, figures=of) for of in OF_CLASSES)))
     )
-    console.print(f"figures in {out / 'metrics.json'} and {out / 'metrics.md'}")
+    console.print(f"figures in {out / METRICS_FILE}, {out / 'metrics.md'} and {out / REPORT_FILE}")

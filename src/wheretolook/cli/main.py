@@ -15,6 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from wheretolook.cli.complaints import complaint, word_none
 from wheretolook.cli.spelling import SHORT, expanded, option_kinds, placed
+from wheretolook.cli.typed import remember_command
 from wheretolook.errors import BarError, ConfigError, WhereToLookError, nearest
 from wheretolook.options.audit import Audit, Repair
 from wheretolook.options.commands import (
@@ -33,6 +34,7 @@ from wheretolook.options.commands import (
     Visualize,
 )
 from wheretolook.options.looking import Show
+from wheretolook.options.reporting import Report
 from wheretolook.public import PUBLIC_FILES
 
 LISTS = "Values of a list are separated by spaces (--data.crop 96 128); none switches an option off."
@@ -50,7 +52,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "run": Command(Recipe, "run.run_recipe", "all stages, controls, tables and pictures, from one recipe file"),
+    "run": Command(
+        Recipe, "run.run_recipe", "all stages, controls, and a page of tables and pictures, from one recipe file"
+    ),
     "train-segmenter": Command(TrainSegmenter, "train.train_segmenter", "stage 0: trunk and segmenter learn the masks"),
     "train-classifier": Command(
         TrainClassifier, "train.train_classifier", "stage 1: the classifier learns on a frozen trunk"
@@ -70,6 +74,7 @@ COMMANDS = {
     ),
     "visualize": Command(Visualize, "visualize.visualize", "draw images before and after"),
     "show": Command(Show, "show.show", "draw where a network looks in images, a tile a class"),
+    "report": Command(Report, "report.write_report", "write the page of a run again, or compare several runs"),
     "demo": Command(
         Recipe,
         "run.run_recipe",
@@ -112,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parser.parse_args(spelled(argv))
         command = COMMANDS[parsed.command]
         options: object = _options(command.options, parser, parsed)
+        remember_command(argv)
         logging.basicConfig(format="%(message)s")
         module, _, function = command.function.partition(".")
         getattr(import_module(f"wheretolook.cli.{module}"), function)(options)  # only now, since it imports torch

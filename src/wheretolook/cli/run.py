@@ -6,7 +6,8 @@ from pathlib import Path
 from wheretolook.cli.console import console
 from wheretolook.cli.evaluate import measure
 from wheretolook.cli.train import network_to_guide, train_classifier, train_gain, train_segmenter
-from wheretolook.cli.visualize import check_count, visualize
+from wheretolook.cli.typed import typed_command
+from wheretolook.cli.visualize import check_count, draw
 from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures
@@ -15,6 +16,8 @@ from wheretolook.losses.objective import for_network
 from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
 from wheretolook.options.training import TrainingOptions
 from wheretolook.report.curves import summary_picture
+from wheretolook.report.recorded import EVALUATION_FILE, METRICS_FILE, REPORT_FOLDER, read_run
+from wheretolook.report.run_page import REPORT_FILE, write_run_page
 from wheretolook.report.seeds import mean_rows, seed_markdown, seed_tables
 from wheretolook.report.tables import class_markdown
 from wheretolook.report.verdict import verdict
@@ -39,7 +42,7 @@ def run_recipe(recipe: Recipe) -> list[Figures]:
     out = user_path(recipe.out)
     open_dataset(replace(recipe.data, split=recipe.test_split), recipe.test_split)  # before the training, not after
     if is_main_process():
-        require_writable(out / "report")
+        require_writable(out / REPORT_FOLDER)
     networks = [train_rows(seeded(recipe, seed), seed_folder(out, seed)) for seed in range(recipe.seeds)]
     return report(recipe, networks, out) if is_main_process() else []
 
@@ -89,7 +92,7 @@ def train_rows(recipe: Recipe, out: Path) -> dict[str, Path]:
     rows = {} if start is None else {"Original": start}
     for name, objective in {**objectives, GUIDED: guided}.items():
         folder = str(out / name.lower().replace(" + ", "_"))
-        rows[name] = train_gain(replace(options, out=folder, objective=objective), network)
+        rows[name] = train_gain(replace(options, out=folder, objective=objective), network, page=False)
         network = None
     return rows
 
@@ -114,7 +117,7 @@ def stages_before_guidance(recipe: Recipe, out: Path) -> Path | None:
         first = TrainSegmenter(
             weights, str(out / "segmenter"), True, recipe.data, network, recipe.segmenter, recipe.hardware
         )
-        weights = str(train_segmenter(first))
+        weights = str(train_segmenter(first, page=False))
     if recipe.classifier is None:
         return _given(replace(recipe, weights=weights))
     return train_classifier(
@@ -126,7 +129,8 @@ def stages_before_guidance(recipe: Recipe, out: Path) -> Path | None:
             network=network,
             training=recipe.classifier,
             hardware=recipe.hardware,
-        )
+        ),
+        page=False,
     )
 
 
@@ -144,7 +148,7 @@ def report(recipe: Recipe, networks: list[dict[str, Path]], out: Path) -> list[F
         out: the recipe's folder.
     """
     test, accelerator = replace(recipe.data, split=recipe.test_split), recipe.hardware.accelerator
-    folder = out / "report"
+    folder = out / REPORT_FOLDER
     dataset = open_dataset(test, test.split)
     rows: list[Figures] = []
     for number, runs in enumerate(networks):
@@ -154,11 +158,12 @@ def report(recipe: Recipe, networks: list[dict[str, Path]], out: Path) -> list[F
         found = measure(options, dataset, say_classes=number == 0)
         rows += [{**row, "seed": number} for row in found]
     means = mean_rows(rows)
-    write_json(folder / "metrics.json", rows)
+    write_json(folder / METRICS_FILE, rows)
     said = verdict(rows)
     tables = (f"{said}\n" if said else "", seed_markdown(rows), class_markdown(means, dataset.class_names))
     write_text(folder / "metrics.md", "\n".join(table for table in tables if table))
-    write_json(folder / "evaluation.json", {"recipe": asdict(recipe), **environment()})
+    record = {"recipe": asdict(recipe), "command": typed_command(), "class_names": dataset.class_names}
+    write_json(folder / EVALUATION_FILE, {**record, **environment()})
     console.print(*seed_tables(rows))
     console.print(said)
     summary_picture(means, folder / "summary.png")
@@ -172,6 +177,7 @@ def report(recipe: Recipe, networks: list[dict[str, Path]], out: Path) -> list[F
         data=test,
         network=recipe.network,
     )
-    sheet = visualize(pictures)
-    console.print(f"open {sheet} (pictures), {folder / 'summary.png'}, and {out}/*/curves.png")
+    sheet = draw(pictures)
+    write_run_page(read_run(out), out / REPORT_FILE)
+    console.print(f"open {out / REPORT_FILE} (everything), {sheet} (pictures), and {folder / 'summary.png'}")
     return rows

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wheretolook.cli.console import console, say_attention
+from wheretolook.cli.typed import typed_command
 from wheretolook.data import describe_classes
 from wheretolook.data.loading import ImageData
 from wheretolook.errors import ConfigError
@@ -17,6 +18,8 @@ from wheretolook.options.commands import TrainClassifier, TrainGain, TrainSegmen
 from wheretolook.options.data import DataOptions
 from wheretolook.records import GuidedNetwork
 from wheretolook.report.curves import loss_curves, read_history
+from wheretolook.report.recorded import read_run
+from wheretolook.report.run_page import REPORT_FILE, write_run_page
 from wheretolook.runs.folder import HISTORY_FILE, is_finished, is_main_process, locked, write_or_match_options
 from wheretolook.runs.trainer import require_whole_network, run_stage
 from wheretolook.training.optimiser import check_budget
@@ -25,35 +28,46 @@ from wheretolook.training.stage import Stage
 Training = TrainSegmenter | TrainClassifier | TrainGain
 
 
-def train_segmenter(options: TrainSegmenter) -> Path:
-    """Stage 0; returns the finished network's path."""
+def train_segmenter(options: TrainSegmenter, *, page: bool = True) -> Path:
+    """Stage 0; returns the finished network's path.
+
+    Args:
+        options: of the command.
+        page: whether to write the run's page.
+    """
     data, start = _data(options), _start(options)
     network = new_network(options.network, data.class_names, start, options.training.seed)
-    return _train(Stage.segmenter(network, options.training), data, options, start, "Segmenter")
+    return _train(Stage.segmenter(network, options.training), data, options, start, "Segmenter", page=page)
 
 
-def train_classifier(options: TrainClassifier) -> Path:
-    """Stage 1; returns the finished network's path."""
+def train_classifier(options: TrainClassifier, *, page: bool = True) -> Path:
+    """Stage 1; returns the finished network's path.
+
+    Args:
+        options: of the command.
+        page: whether to write the run's page.
+    """
     data, start = _data(options), _start(options)
     network = _network(options, data, start)
     if options.fresh:
         network.reset_classifier(options.training.seed)
-    return _train(Stage.classifier(network, options.training), data, options, start, "Classifier")
+    return _train(Stage.classifier(network, options.training), data, options, start, "Classifier", page=page)
 
 
-def train_gain(options: TrainGain, network: GuidedNetwork | None = None) -> Path:
+def train_gain(options: TrainGain, network: GuidedNetwork | None = None, *, page: bool = True) -> Path:
     """Stage 2; returns the finished network's path.
 
     Args:
         options: of the command.
         network: what `network_to_guide` made of them; None to make it.
+        page: whether to write the run's page.
     """
     data, start = _data(options), _start(options)
     network = network or _network(options, data, start)
     if start is not None:
         classifying(network, start)
     stage = Stage.guidance(network, options.training, options.objective)
-    return _train(stage, data, options, start, "Guided attention")
+    return _train(stage, data, options, start, "Guided attention", page=page)
 
 
 def network_to_guide(options: TrainGain) -> GuidedNetwork:
@@ -77,7 +91,7 @@ def _network(options: TrainClassifier | TrainGain, data: ImageData, start: Weigh
     return given_network(options.network, data.class_names, start, seed=options.training.seed)
 
 
-def _train(stage: Stage, data: ImageData, options: Training, start: Weights | None, title: str) -> Path:
+def _train(stage: Stage, data: ImageData, options: Training, start: Weights | None, title: str, *, page: bool) -> Path:
     out = user_path(options.out)
     _require_data(stage, data)
     if is_main_process():
@@ -86,7 +100,7 @@ def _train(stage: Stage, data: ImageData, options: Training, start: Weights | No
             names = " and ".join(f"'{name}'" for name in stage.network.layers)
             console.print(f"attention is read from layer {names}")
         say_attention({str(out): stage.network})
-    curves, record = out / "curves.png", {"options": asdict(options)}
+    curves, record = out / "curves.png", {"options": asdict(options), "command": typed_command()}
     skipped = is_finished(out) and options.resume
     with nullcontext() if skipped else locked(out):
         digest = None if start is None else start.digest()
@@ -100,6 +114,9 @@ def _train(stage: Stage, data: ImageData, options: Training, start: Weights | No
     if is_main_process() and not (skipped and curves.exists()):
         loss_curves(read_history(out / HISTORY_FILE), curves, title=title)
         console.print(f"{out} is finished; its losses are drawn in {curves}")
+    if is_main_process() and page and not (skipped and (out / REPORT_FILE).exists()):
+        write_run_page(read_run(out), out / REPORT_FILE)
+        console.print(f"open {out / REPORT_FILE}")
     return out
 
 

@@ -4,12 +4,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 
-from wheretolook.errors import naming
-from wheretolook.evaluation.maps import other_looks, shown_maps
+from wheretolook.evaluation.pairs import Seen, seen_batches
 from wheretolook.metrics.attention import energy_inside
-from wheretolook.networks.modes import evaluation_mode
-from wheretolook.records import VOID, Batch, Explanation, GuidedNetwork, shows_object, side_lengths
+from wheretolook.records import VOID, Batch, Explanation, GuidedNetwork, shows_object
 
 
 def explain(
@@ -29,28 +28,32 @@ def explain(
         flip: maps are means of the image's and of the mirrored image's, mirrored back.
         scales: maps are means of those of the image in these sizes as well, of its sides; 1 is its own.
     """
-    device = next(network.parameters()).device
-    for batch in batches:
-        with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
-            images = network.preprocessing(batch.images.to(device))
-            output = network(images)
-            others = other_looks(network, images, flip=flip, scales=scales)
-            annotated = shows_object(batch.targets)
-            shown = annotated if only_annotated else torch.ones_like(annotated)
-            pairs, targets = batch.pairs[shown], batch.targets[shown]
-            size = side_lengths(batch.masks)
-            maps = shown_maps(output, pairs.to(device), size, network.attention, others).cpu()
-        predictions = None if output.mask_scores is None else output.mask_scores.argmax(dim=1).cpu()
-        target, valid = targets == 1, targets != VOID
-        energies = energy_inside(maps, target, valid).where(annotated[shown], math.nan).tolist()
-        for pair, (image, class_index) in enumerate(pairs.tolist()):
-            yield Explanation(
-                name=batch.names[image],
-                class_index=class_index,
-                image=batch.images[image],
-                truth=batch.masks[image],
-                target=targets[pair],
-                prediction=None if predictions is None else predictions[image],
-                attention=maps[pair],
-                energy_inside=energies[pair],
-            )
+    for seen in seen_batches(network, batches, flip=flip, scales=scales):
+        yield from explanations(seen, only_annotated=only_annotated)
+
+
+def explanations(seen: Seen, *, only_annotated: bool = True) -> Iterator[Explanation]:
+    """The explanations of one batch, on the CPU.
+
+    Args:
+        seen: the batch, and what a network gave for it.
+        only_annotated: leave out classes that no mask or box shows.
+    """
+    batch = move_data_to_device(seen.batch, "cpu")
+    predictions = None if seen.output.mask_scores is None else seen.output.mask_scores.argmax(dim=1).cpu()
+    annotated = shows_object(batch.targets)
+    shown = annotated if only_annotated else torch.ones_like(annotated)
+    pairs, targets, maps = batch.pairs[shown], batch.targets[shown], seen.maps.cpu()[shown]
+    target, valid = targets == 1, targets != VOID
+    energies = energy_inside(maps, target, valid).where(annotated[shown], math.nan).tolist()
+    for pair, (image, class_index) in enumerate(pairs.tolist()):
+        yield Explanation(
+            name=batch.names[image],
+            class_index=class_index,
+            image=batch.images[image],
+            truth=batch.masks[image],
+            target=targets[pair],
+            prediction=None if predictions is None else predictions[image],
+            attention=maps[pair],
+            energy_inside=energies[pair],
+        )

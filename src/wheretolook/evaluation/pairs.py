@@ -1,7 +1,7 @@
 """One record for each (image, class) pair: what a network says of a class that an image shows, and where it looks."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -54,6 +54,7 @@ class PairFigures(NamedTuple):
     border: float  # share of the map's energy near the edges of the image; 0 of an empty map
     border_chance: float  # that of a uniform map
     energy: float  # share of the map's energy on the object
+    border_beside: float  # share of the map's energy near the edges of the image and not on the object
     chance: float  # that of a uniform map: the object's share of the image
     ceiling: float  # that of a perfect map on the network's grid of features
     iou: float  # of the object and what is attended, at 20 % of the map's maximum
@@ -76,13 +77,16 @@ class Seen(NamedTuple):
     maps: Float[Tensor, "pairs height width"]  # after their ReLU, not normalised
 
 
-def seen_batches(network: GuidedNetwork, batches: Iterable[Batch], *, flip: bool = False) -> Iterator[Seen]:
+def seen_batches(
+    network: GuidedNetwork, batches: Iterable[Batch], *, flip: bool = False, scales: Sequence[float] = ()
+) -> Iterator[Seen]:
     """Run a network over batches, in evaluation mode, which ends with the last one.
 
     Args:
         network: any guided network; left as it was.
         batches: images with what is known of them.
         flip: maps are means of the image's and of the mirrored image's, mirrored back.
+        scales: maps are means of those of the image in these sizes as well, of its sides; 1 is its own.
     """
     device = next(network.parameters()).device
     for batch in batches:
@@ -90,7 +94,7 @@ def seen_batches(network: GuidedNetwork, batches: Iterable[Batch], *, flip: bool
         with evaluation_mode(network), torch.inference_mode(), naming(batch.names):
             images = network.preprocessing(batch.images)
             output = network(images)
-            others = other_looks(network, images, flip=flip)
+            others = other_looks(network, images, flip=flip, scales=scales)
             maps = shown_maps(output, batch.pairs, side_lengths(batch.masks), network.attention, others).float()
         yield Seen(batch, images, output, maps)
 
@@ -128,6 +132,7 @@ def batch_pairs(network: GuidedNetwork, seen: Seen) -> list[PairFigures]:
     perfect = grid_ceiling(target, side_lengths(seen.output.features), seen.output.cells)
     on_object = {name: figure(maps, target, valid) for name, figure in ON_OBJECT.items()}
     on_object["ceiling"] = energy_inside(perfect, target, valid)
+    on_object["border_beside"] = energy_inside(maps, border & ~target, valid)
     columns = {
         **said(scores, batch.pairs, batch.exclusive),
         "empty": torch.where(valid, maps, 0).amax(dim=(1, 2)) == 0,

@@ -115,7 +115,7 @@ class Evaluate:
     Args:
         weights: the networks: run folders or weights files, as many as you like.
         names: what to call them in the table; none for their paths.
-        out: folder for metrics.json and metrics.md.
+        out: folder for metrics.json, metrics.md and report.html.
         accelerator: cpu, cuda, mps or auto.
         data: the images; give data.resize where the network was trained on resized ones.
         network: which network the weights are of, where they do not say.
@@ -149,7 +149,7 @@ class Visualize:
     Args:
         before: the first network: a run folder or weights file.
         after: the second network.
-        out: folder for the pictures.
+        out: folder for the pictures and report.html.
         rule: how the images are chosen: at random, or by how much the energy inside the object rises or falls.
         count: how many.
         seed: of the random choice.
@@ -176,7 +176,7 @@ class Visualize:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All stages in one file, with controls, tables, curves and pictures. Skips what is done.
+    """All stages in one file, with controls and one page of what came of it, report.html. Skips what is done.
 
     Args:
         out: folder of all its runs.

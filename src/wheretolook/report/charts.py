@@ -38,8 +38,9 @@ def lines(
     *,
     across: str,
     up: str,
-    description: str,
+    description: str = "",
     faint: Mapping[str, Points] | None = None,
+    colours: Mapping[str, str] | None = None,
     height: int = 320,
 ) -> Chart:
     """Lines over one axis.
@@ -49,13 +50,14 @@ def lines(
         series: for each name the places across and up.
         across: what is across.
         up: what is up.
-        description: what is to be seen, in a sentence.
+        description: what is to be seen, in a sentence; may be empty.
         faint: thin lines behind those of the same names, such as what was measured behind its averages.
+        colours: of the names; none for those of their places.
         height: in pixels.
     """
     data: list[dict[str, object]] = []
     for position, (name, (x, y)) in enumerate(series.items()):
-        line = {"color": colour(position), "width": 2}
+        line = {"color": (colours or {}).get(name, colour(position)), "width": 2}
         if faint and name in faint:
             behind, raw = faint[name]
             thin = {"line": {**line, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "showlegend": False}
@@ -75,6 +77,7 @@ def bars(
     description: str,
     stacked: bool = False,
     unit: str = "",
+    colours: Mapping[str, str] | None = None,
 ) -> Chart:
     """Lying bars: for each name one of each series, side by side or in one line.
 
@@ -86,6 +89,7 @@ def bars(
         description: what is to be seen, in a sentence.
         stacked: whether the series add up to a whole.
         unit: after each number.
+        colours: of the series' names; none for those of their places.
     """
     data = [
         {
@@ -94,7 +98,7 @@ def bars(
             "name": plain(name),
             "y": [plain(each) for each in names],
             "x": list(values),
-            "marker": {"color": colour(position)},
+            "marker": {"color": (colours or {}).get(name, colour(position))},
             "hovertemplate": f"%{{y}}: %{{x:.1f}}{unit}<extra>{plain(name)}</extra>",
         }
         for position, (name, values) in enumerate(series.items())
@@ -104,8 +108,9 @@ def bars(
     layout["yaxis"] = {"autorange": "reversed", "type": "category", "showgrid": False}
     rows = [[name, *(_number(values[line]) for values in series.values())] for line, name in enumerate(names)]
     each = 1 if stacked else max(1, len(series))
+    height = 95 + 18 * len(series) + len(names) * (16 + 15 * each)  # a legend has a line for each name on a telephone
     table = Table(title, ["", *series], rows, note=f"in {unit.strip()}" if unit.strip() else "")
-    return Chart(title, {"data": data, "layout": layout}, table, description, 110 + len(names) * (16 + 15 * each))
+    return Chart(title, {"data": data, "layout": layout}, table, description, height)
 
 
 def histogram(title: str, values: Values, *, across: str, description: str, steps: int = 25, unit: str = "") -> Chart:

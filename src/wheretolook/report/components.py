@@ -136,7 +136,7 @@ class Chart:
         figure: a plotly figure as a dictionary, of `data` and `layout`; see `report.charts`, which makes them. Names in
             it are to be passed through `charts.plain`, since plotly takes some HTML.
         table: its figures, for those who do not see it or have no JavaScript.
-        description: what it shows, in a sentence.
+        description: what it shows, in a sentence; may be empty.
         height: in pixels.
     """
 
@@ -239,7 +239,14 @@ class Details:
     parts: Sequence["Part"]
 
 
-Part = Verdict | Text | Code | Table | Chart | Gallery | Slider | Details
+@dataclass(frozen=True)
+class Columns:
+    """Parts side by side where there is room, otherwise one below the other."""
+
+    parts: Sequence["Part"]
+
+
+Part = Verdict | Text | Code | Table | Chart | Gallery | Slider | Details | Columns
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from wheretolook.files import finite, write_text
-from wheretolook.report.components import Card, Chart, Details, Gallery, Part, Picture, Section, Slider
+from wheretolook.report.components import Card, Chart, Columns, Details, Gallery, Part, Picture, Section, Slider
 
 PICTURES_BUDGET = 2_000_000  # bytes of all pictures of a page, a third more in base64: with plotly's 4.7 MB under 8 MB
 
@@ -61,9 +60,9 @@ def rendered(title: str, sections: Sequence[Section], *, subtitle: str = "") -> 
         title=title,
         subtitle=subtitle,
         sections=sections,
-        scripts=[Markup(script) for script in scripts],  # ours and plotly's, nobody's data
+        scripts=scripts,
         hashes=[_digest(script) for script in scripts],
-        style=Markup(_source("page.css")),
+        style=_source("page.css"),
     )
 
 
@@ -109,7 +108,7 @@ def _values(cards: Sequence[Card], name: str) -> list[str]:
 def _all_parts(parts: Sequence[Part]) -> Iterator[Part]:
     for part in parts:
         yield part
-        if isinstance(part, Details):
+        if isinstance(part, Details | Columns):
             yield from _all_parts(part.parts)
 
 
@@ -124,7 +123,7 @@ def _fitted(parts: Sequence[Part], budget: _Budget) -> list[Part]:
             case Slider():
                 slides = list(takewhile(lambda slide: budget.take((slide.before, slide.after)), part.slides))
                 part = replace(part, slides=slides)
-            case Details():
+            case Details() | Columns():
                 part = replace(part, parts=_fitted(part.parts, budget))
         fitted.append(part)
     return fitted

@@ -70,14 +70,37 @@ def seed_tables(rows: Sequence[SeedRow]) -> Iterator[Table]:
     Args:
         rows: the evaluations of every seed, shares in [0, 1]; the last name is compared with each other one.
     """
-    spread = ", mean ± standard deviation over seeds" if any(row["seed"] for row in rows) else ""
+    for title, headings, cells in seed_cells(rows):
+        yield text_table([title, *headings], cells, None, spread_note(rows))
+
+
+def seed_cells(rows: Sequence[SeedRow], *, alone: bool = False) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, headings and lines of the table of all rows, then of that of their paired differences; a line a figure.
+
+    Args:
+        rows: the evaluations of every seed, shares in [0, 1]; the last name is compared with each other one.
+        alone: name each figure in full, as where its line is read by itself.
+    """
     for title, lines in (("", rows_by_name(rows)), ("Paired difference", dict(_differences(rows)))):
         if lines:
             cells = [
-                [FIGURES[key].heading, *(_cell(key, seeds, signed=bool(title)) for seeds in lines.values())]
+                [
+                    (FIGURES[key].alone if alone else "") or FIGURES[key].heading,
+                    *(_cell(key, seeds, signed=bool(title)) for seeds in lines.values()),
+                ]
                 for key in _measured(lines)
             ]
-            yield text_table([title, *lines], cells, None, f"shares in percent{spread}")
+            yield title, list(lines), cells
+
+
+def spread_note(rows: Sequence[SeedRow]) -> str:
+    """What the numbers of these tables are.
+
+    Args:
+        rows: the evaluations of every seed.
+    """
+    spread = ", mean ± standard deviation over seeds" if any(row["seed"] for row in rows) else ""
+    return f"shares in percent{spread}"
 
 
 def rows_by_name(rows: Sequence[SeedRow]) -> dict[str, BySeed]:
@@ -125,7 +148,11 @@ def _cell(key: str, seeds: BySeed, *, signed: bool) -> str:
 
 
 def _mean(values: Sequence[object]) -> object:
-    """The mean of figures, or of lists of them place by place; None where there is none."""
+    """The mean of figures, or of lists or mappings of them place by place; None where there is none."""
+    named = [value for value in values if isinstance(value, Mapping)]
+    if named:
+        names = dict.fromkeys(name for value in named for name in value)
+        return {name: _mean([value.get(name) for value in named]) for name in names}
     lists = [value for value in values if isinstance(value, Sequence) and not isinstance(value, str)]
     if lists:
         return [_mean(column) for column in zip(*lists, strict=True)]

@@ -134,10 +134,8 @@ def class_table(
     Returns:
         None where nothing was measured of a class.
     """
-    figure = _class_figure(rows, figures)
-    if figure is None:
-        return None
-    return text_table(["Class", *_weights(rows)], _class_cells(rows, class_names, figure), title, figure.caption)
+    found = class_cells(rows, class_names, figures=figures)
+    return None if found is None else text_table(["Class", *_weights(rows)], found[1], title, found[0])
 
 
 def class_markdown(rows: Sequence[Row], class_names: Sequence[str], *, figures: Figures = CLASS_FIGURES) -> str:
@@ -155,11 +153,22 @@ def class_markdown(rows: Sequence[Row], class_names: Sequence[str], *, figures: 
         | background | 90.00 |
         | boat | 50.00 |
     """
+    found = class_cells(rows, class_names, figures=figures)
+    return "" if found is None else markdown_table([f"Class ({found[0]})", *_weights(rows)], found[1])
+
+
+def class_cells(
+    rows: Sequence[Row], class_names: Sequence[str], *, figures: Figures = CLASS_FIGURES
+) -> tuple[str, list[list[str]]] | None:
+    """What the figure of every class is, and the lines of its table; None where nothing was measured of a class.
+
+    Args:
+        rows: one mapping for each weights file, with `weights` and any of `figures`, in [0, 1].
+        class_names: of the classes, without background.
+        figures: the first of them that was measured is shown.
+    """
     figure = _class_figure(rows, figures)
-    if figure is None:
-        return ""
-    cells = _class_cells(rows, class_names, figure)
-    return markdown_table([f"Class ({figure.caption})", *_weights(rows)], cells)
+    return None if figure is None else (figure.caption, _class_cells(rows, class_names, figure))
 
 
 def _columns(rows: Sequence[Row], columns: Sequence[str] | None) -> Sequence[str]:

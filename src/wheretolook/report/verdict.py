@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 
 from wheretolook.metrics.figures import FIGURES
+from wheretolook.report.components import Tone
 from wheretolook.report.seeds import SeedRow, rows_by_name
 from wheretolook.report.tables import number
 
 ASKED = ("worst_group_accuracy", "mean_iu", "worst_class_accuracy")  # what guidance is for, the first that is measured
 ATTENTION = ("energy_pointing", "energy_on_mark")
+QUESTION = "Is the guided network right more often than its control, and does it look at the objects?"
+GOOD, BAD = "Guidance helps", "Guidance hurts"
 LEAST = 3  # seeds of which a spread means something
 
 
@@ -51,7 +54,20 @@ def _judged(pairs: Sequence[tuple[float, float]]) -> str:
         return f"Too few seeds to tell from chance, give seeds {LEAST}"
     if abs(fmean(changes)) <= stdev(changes):
         return "Guidance makes no difference that can be told from chance"
-    return "Guidance helps" if fmean(changes) > 0 else "Guidance hurts"
+    return GOOD if fmean(changes) > 0 else BAD
+
+
+def tone(said: str) -> Tone:
+    """Whether a verdict is good news.
+
+    Args:
+        said: what `verdict` gave.
+
+    Example:
+        >>> tone("Guidance helps: Mean IU 60.0 in place of 50.0"), tone("Too few seeds to tell from chance")
+        ('good', 'unclear')
+    """
+    return "good" if said.startswith(GOOD) else "bad" if said.startswith(BAD) else "unclear"
 
 
 def _said(key: str, pairs: Sequence[tuple[float, float]]) -> str:

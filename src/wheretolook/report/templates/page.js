@@ -24,7 +24,8 @@
     if (width) result.width = width;
     return result;
   };
-  const draw = (width) => all(".plot").forEach((plot) => {
+  const draw = (width, within = document) => all(".plot", within).forEach((plot) => {
+    if (!plot.clientWidth) return; // folded away: drawn once that opens
     const figure = JSON.parse(document.getElementById(`${plot.id}-figure`).textContent);
     const layout = { ...themed(figure.layout, width), height: Number(plot.dataset.height) };
     const config = {
@@ -33,7 +34,12 @@
     };
     window.Plotly.react(plot, figure.data, layout, config);
   });
-  if (window.Plotly) draw();
+  if (window.Plotly) {
+    draw();
+    all("details.fold").forEach((details) => details.addEventListener("toggle", () => {
+      if (details.open && root.dataset.printing === undefined) draw(undefined, details);
+    }));
+  }
 
   // dark and light: as the system has it, until the reader says otherwise
   const dark = window.matchMedia("(prefers-color-scheme: dark)");

@@ -1,0 +1,140 @@
+"""A page in a real browser: it filters, sorts, slides and prints, asks for nothing and complains of nothing."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wheretolook.report import charts
+from wheretolook.report.components import Card, Details, Gallery, Section, Slide, Slider, Text
+from wheretolook.report.page import write_page
+
+from .test_page import EVIL, everything, picture
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = Path("/usr/bin/chromium")
+if not CHROMIUM.exists():
+    pytest.skip(f"there is no browser at {CHROMIUM}", allow_module_level=True)
+
+QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+GAINS = [float(math.floor(40 * math.sin(5 * number))) for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty cards, two slides, a chart, and every component with a hostile name."""
+    cards = [
+        Card(f"n{number}", [picture()], "ab"[number % 2], "xyz"[number % 3], gain) for number, gain in enumerate(GAINS)
+    ]
+    slides = [Slide("one", picture("a", 1), picture("b", 2)), Slide("two", picture("c", 3), picture("d", 4))]
+    parts = [Gallery("g", cards), Slider("s", slides), charts.histogram("h", GAINS, across="x", description="d")]
+    path = tmp_path_factory.mktemp("page") / "a.html"
+    write_page(path, "t", [Section("first", [*parts, Details("folded", [Text("inside")])]), *everything(EVIL)])
+    return path
+
+
+@pytest.fixture
+def page(browser: sync_api.Browser, file: Path) -> Iterator[sync_api.Page]:
+    """The page, opened from disk; whatever it says on the console or asks for is a failure."""
+    said: list[str] = []
+    opened = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("dialog", lambda dialog: said.append(dialog.message))
+    opened.on("request", lambda request: said.append(request.url) if not request.url.startswith("data:") else None)
+    opened.goto(file.as_uri())
+    yield opened
+    opened.close()
+    assert said == [file.as_uri()]
+
+
+def shown(page: sync_api.Page) -> list[str]:
+    cards = page.locator(".gallery").first.locator(".card")
+    return [card.locator("strong").inner_text() for card in cards.all() if card.is_visible()]
+
+
+def test_cards_are_filtered_sorted_and_counted(page: sync_api.Page):
+    gallery = page.locator(".gallery").first
+    assert shown(page) == [f"n{number}" for number in range(12)]
+    assert gallery.locator("output").inner_text() == "12 of 20 shown"
+    gallery.get_by_role("button", name="Show all 20").click()
+    assert shown(page) == [f"n{number}" for number in range(20)] and not gallery.locator("button.more").is_visible()
+    gallery.get_by_label("Order").select_option("largest gain first")
+    assert shown(page) == [f"n{number}" for number in sorted(range(20), key=lambda number: -GAINS[number])]
+    gallery.get_by_label("Order").select_option("smallest gain first")
+    assert shown(page) == [f"n{number}" for number in sorted(range(20), key=lambda number: GAINS[number])]
+    gallery.get_by_label("Order").select_option("by name")
+    gallery.get_by_label("Class").select_option("b")
+    gallery.get_by_label("Group").select_option("y")
+    assert shown(page) == ["n1", "n7", "n13", "n19"]
+    assert gallery.locator("output").inner_text() == "4 of 20 shown"
+
+
+def test_the_slider_moves_by_keyboard_and_mouse(page: sync_api.Page):
+    slider = page.locator(".slider").first
+    handle = slider.get_by_role("slider")
+    handle.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert handle.input_value() == "60" and handle.get_attribute("aria-valuetext") == "60 % before, 40 % after"
+    after = slider.locator(".slide").first.locator("img").nth(1)
+    assert after.evaluate("image => getComputedStyle(image).clipPath") == "inset(0px 0px 0px 60%)"
+    page.keyboard.press("Home")
+    assert handle.input_value() == "0"
+    slider.locator(".pair").first.scroll_into_view_if_needed()
+    box = slider.locator(".pair").first.bounding_box()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    assert handle.input_value() == "25"
+    slider.get_by_label("Image").select_option("two")
+    assert [slide.is_visible() for slide in slider.locator(".slide").all()] == [False, True]
+
+
+def test_charts_are_drawn_and_follow_dark_and_light(page: sync_api.Page):
+    chart = page.locator(".plot").first
+    assert chart.locator("svg .bars path").count() > 5
+    colour = "document.querySelector('.plot .xtick text').style.fill"
+    light = page.evaluate(colour)
+    page.get_by_role("button", name="Dark").click()
+    assert page.get_by_role("button", name="Light").is_visible()
+    assert page.evaluate(colour) != light
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 25, 30)"
+    page.emulate_media(color_scheme="dark")
+    assert page.get_by_role("button", name="Light").is_visible()
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+def test_nothing_is_wider_than_the_screen(page: sync_api.Page, width: int):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_on_paper_everything_is_open_and_nothing_to_press(page: sync_api.Page):
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert len(shown(page)) == 20 and page.get_by_text("inside", exact=True).is_visible()
+    assert not any(one.is_visible() for one in page.locator("button, select, input, nav, .figures").all())
+    page.emulate_media(media="screen")
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert len(shown(page)) == 12 and not page.get_by_text("inside", exact=True).is_visible()
+
+
+def test_without_scripts_all_is_there(browser: sync_api.Browser, file: Path):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert len(shown(page)) == 20 and page.locator(".slide").nth(1).is_visible()
+    assert not any(one.is_visible() for one in page.locator("button, select, input").all())
+    context.close()
