@@ -231,7 +231,7 @@ def test_the_copy_trains_with_the_loss(used: tuple[Path, str]) -> None:
     assert float(row["train/toy"]) > 0
     total = sum(
         weight * float(row[f"train/{name}"])
-        for name, weight in {"toy": 3.0, "classification": 1.0, "mining": 1.0, "segmentation": 1.5}.items()
+        for name, weight in {"toy": 3.0, "classification": 1.0, "segmentation": 1.5}.items()
     )
     assert float(row["train/total"]) == pytest.approx(total, rel=1e-5)
 

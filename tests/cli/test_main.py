@@ -83,7 +83,7 @@ IN_A_FILE = [
     ("data: {spilt: x}", "unknown option in the config: data.spilt; did you mean 'data.split'?"),
     ("guidance: {setps: 2}", "unknown option in the config: guidance.setps; did you mean 'guidance.steps'?"),
     ("segmenter: {stepz: 2}", "unknown option --segmenter.stepz; did you mean '--segmenter.steps'?"),
-    ("guided: {mining: {weight: x}}", "--guided.mining.weight: expected float, got x"),
+    ("guided: {mining: {weight: x}}", "--guided.mining.weight: expected float or none, got x"),
     ("data: {resize: x}", "--data.resize: expected int or none, got x"),
     (
         "guidance: {clip: none}",

@@ -101,11 +101,13 @@ def test_a_number_of_seeds_that_is_none_is_refused(capsys: pytest.CaptureFixture
             {"Control": {"segmentation": 1.5}, "Control + classification": {"classification": 1, "segmentation": 1.5}},
         ),
         ({"segmentation.weight": 0.0}, {"Control": {"classification": 1}}),
+        ({"segmentation.weight": 0.0, "mixed_background.weight": 2.0}, {"Control": {"classification": 1}}),
+        ({"segmentation.weight": 0.0, "input_gradients.weight": 2.0}, {"Control": {"classification": 1}}),
         ({"classification.weight": 0.0, "energy.weight": 3.0}, {"Control": {"segmentation": 1.5}}),
         ({"classification.weight": 0.0, "segmentation.weight": 0.0}, {}),
     ],
 )
-def test_controls_are_the_guided_objective_without_the_losses_on_maps(
+def test_controls_are_the_guided_objective_without_the_losses_that_guide(
     options: dict[str, float], expected: dict[str, dict[str, float]]
 ):
     guided = for_network(changed(ObjectiveOptions(), {**options, "freeze_classifier": False}), segments=True)

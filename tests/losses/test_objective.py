@@ -7,12 +7,14 @@ import torch
 
 from wheretolook.data.targets import mask_planes
 from wheretolook.losses.classification import classification_loss
-from wheretolook.losses.objective import weighted_sum
+from wheretolook.losses.objective import for_network, loss_weights, weighted_sum
 from wheretolook.losses.reduce import average_images, average_pairs, pair_shares, present_pairs
 from wheretolook.losses.segmentation import segmentation_loss
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import VOID
 
 from ..golden.values import golden_values
+from ..training.made import changed
 
 LABELS = torch.tensor([[True, False, True, True], [False, False, False, False], [False, True, False, False]])
 
@@ -131,3 +133,28 @@ def test_the_total_weighs_every_term_by_its_own_weight():
     weights = {"classification": 2.0, "mining": 3.0, "squared": 5.0, "energy": 7.0, "segmentation": 11.0}
     values = {name: torch.tensor(value) for name, value in zip(weights, (13.0, 17.0, 19.0, 23.0, 29.0), strict=True)}
     assert weighted_sum(values, weights).item() == 2 * 13 + 3 * 17 + 5 * 19 + 7 * 23 + 11 * 29
+
+
+@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("annotated", [True, False])
+@pytest.mark.parametrize(
+    ("given", "guiding"),
+    [
+        ({}, None),
+        ({"classification.weight": 0.5}, None),
+        ({"mining.weight": 0.0}, {}),
+        ({"mining.weight": 2.0}, {"mining": 2.0}),
+        ({"squared.weight": 3.0}, {"squared": 3.0}),
+        ({"mixed_background.weight": 3.0}, {"mixed_background": 3.0}),
+        ({"separability.weight": 3.0, "mining.weight": 1.0}, {"separability": 3.0, "mining": 1.0}),
+    ],
+)
+def test_what_guides_is_what_is_given_and_else_what_measured_best(
+    segments: bool, annotated: bool, given: dict[str, float], guiding: dict[str, float] | None
+):
+    measured_best = {(True, True): "energy", (False, True): "mixed_background"}
+    expected = {measured_best.get((segments, annotated), "mining"): 1.0} if guiding is None else guiding
+    weights = loss_weights(for_network(changed(ObjectiveOptions(), given), segments=segments, annotated=annotated))
+    assert weights.pop("classification") == given.get("classification.weight", 1.0)
+    assert weights.pop("segmentation", None) == (1.5 if segments else None)
+    assert weights == expected

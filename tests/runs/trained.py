@@ -15,7 +15,7 @@ from wheretolook.training.stage import Stage
 from ..training.made import CPU, scene_network, scenes
 from ..training.made import changed as changed_objective
 
-GUIDED = changed_objective(ObjectiveOptions(), {"squared.weight": 1.0})
+GUIDED = changed_objective(ObjectiveOptions(), {"mining.weight": 1.0, "squared.weight": 1.0})
 
 
 def data_for(training: TrainingOptions) -> ImageData:

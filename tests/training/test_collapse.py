@@ -71,9 +71,10 @@ def test_maps_that_cover_nothing_or_everything_are_seen(
     for maps, said in ((nothing, "cover nothing"), (one_hole, "cover everything"), (half, None)):
         caplog.clear()
         watch = CollapseWatch()
-        step = Stage.guidance(made_network(), TrainingOptions(), objective).forward_step(batch)
+        stage = Stage.guidance(made_network(), TrainingOptions(), objective)
+        step = stage.forward_step(batch)
         step = replace(step, signed_maps=maps, pairs=step.pairs[:2], targets=step.targets[:2])
         with caplog.at_level(logging.WARNING, "wheretolook"):
             for number in range(PATIENCE):
-                watch.see(number, coverage=coverage(step, objective), recall=recall(step))
+                watch.see(number, coverage=coverage(step, stage.objective), recall=recall(step))
         assert [said in record.getMessage() for record in caplog.records] == ([True] if said else [])

@@ -23,7 +23,9 @@ from .made import CPU, budget, changed, scene_network, scenes
 def train(training: TrainingOptions, out: Path, **options: object) -> None:
     data = ImageData(scenes(), steps=training.steps, seed=training.seed)
     run_stage(
-        Stage.guidance(scene_network(), training, changed(ObjectiveOptions(), {"squared.weight": 1.0})),
+        Stage.guidance(
+            scene_network(), training, changed(ObjectiveOptions(), {"mining.weight": 1.0, "squared.weight": 1.0})
+        ),
         data,
         out,
         hardware=CPU,

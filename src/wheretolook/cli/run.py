@@ -5,14 +5,13 @@ from pathlib import Path
 
 from wheretolook.cli.console import console
 from wheretolook.cli.evaluate import measure
-from wheretolook.cli.train import network_to_guide, train_classifier, train_gain, train_segmenter
+from wheretolook.cli.train import to_guide, train_classifier, train_gain, train_segmenter
 from wheretolook.cli.typed import typed_command
 from wheretolook.cli.visualize import check_count, draw
 from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures
 from wheretolook.files import require_writable, user_path, write_json, write_text
-from wheretolook.losses.objective import for_network
 from wheretolook.options.commands import Evaluate, Recipe, TrainClassifier, TrainGain, TrainSegmenter, Visualize
 from wheretolook.options.training import TrainingOptions
 from wheretolook.report.curves import summary_picture
@@ -85,9 +84,8 @@ def train_rows(recipe: Recipe, out: Path) -> dict[str, Path]:
         hardware=recipe.hardware,
     )
     guided, network = recipe.guided, None
-    if guided.segmentation.weight is None:
-        network = network_to_guide(options)  # the first row's
-        guided = for_network(guided, segments=network.segments)
+    if guided.segmentation.weight is None or guided.mining.weight is None:
+        network, guided = to_guide(options)  # the first row's
     objectives = control_objectives(guided) if recipe.controls else {}
     rows = {} if start is None else {"Original": start}
     for name, objective in {**objectives, GUIDED: guided}.items():

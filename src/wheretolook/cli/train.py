@@ -10,12 +10,14 @@ from wheretolook.data import describe_classes
 from wheretolook.data.loading import ImageData
 from wheretolook.errors import ConfigError
 from wheretolook.files import user_path
+from wheretolook.losses.objective import for_network, loss_weights
 from wheretolook.networks.build import classifying, given_network, new_network
 from wheretolook.networks.files import read_weights
 from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.weights import Weights
 from wheretolook.options.commands import TrainClassifier, TrainGain, TrainSegmenter
 from wheretolook.options.data import DataOptions
+from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.records import GuidedNetwork
 from wheretolook.report.curves import loss_curves, read_history
 from wheretolook.report.recorded import read_run
@@ -59,20 +61,24 @@ def train_gain(options: TrainGain, network: GuidedNetwork | None = None, *, page
 
     Args:
         options: of the command.
-        network: what `network_to_guide` made of them; None to make it.
+        network: what `to_guide` made of them; None to make it.
         page: whether to write the run's page.
     """
     data, start = _data(options), _start(options)
     network = network or _network(options, data, start)
     if start is not None:
         classifying(network, start)
-    stage = Stage.guidance(network, options.training, options.objective)
+    objective = for_network(options.objective, segments=network.segments, annotated=data.train_set.has_annotations)
+    stage = Stage.guidance(network, options.training, objective)
     return _train(stage, data, options, start, "Guided attention", page=page)
 
 
-def network_to_guide(options: TrainGain) -> GuidedNetwork:
-    """The network that stage 2 trains."""
-    return _network(options, _data(options), _start(options))
+def to_guide(options: TrainGain) -> tuple[GuidedNetwork, ObjectiveOptions]:
+    """The network that stage 2 trains, and its objective with the weights that depend on network and data."""
+    data = _data(options)
+    network = _network(options, data, _start(options))
+    objective = for_network(options.objective, segments=network.segments, annotated=data.train_set.has_annotations)
+    return network, objective
 
 
 def _data(options: Training) -> ImageData:
@@ -100,6 +106,8 @@ def _train(stage: Stage, data: ImageData, options: Training, start: Weights | No
             names = " and ".join(f"'{name}'" for name in stage.network.layers)
             console.print(f"attention is read from layer {names}")
         say_attention({str(out): stage.network})
+        weights = loss_weights(stage.objective)
+        console.print("losses: " + ", ".join(f"{name} {weight:g}" for name, weight in weights.items()))
     curves, record = out / "curves.png", {"options": asdict(options), "command": typed_command()}
     skipped = is_finished(out) and options.resume
     with nullcontext() if skipped else locked(out):

@@ -3,6 +3,8 @@
 Not a loss on maps: it shows the network images in which what surrounds an object says nothing of its class.
 """
 
+from contextlib import nullcontext
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -63,8 +65,8 @@ def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tenso
     """The cross-entropy of the class scores of a step's mixed images, those of which all classes are annotated.
 
     It is summed over them and divided by the number of all images: where few are annotated, each counts as much as an
-    image does in the classification loss, and not for a whole batch. Norms go by their running statistics in this
-    pass, and do not move them.
+    image does in the classification loss, and not for a whole batch. Where they are fewer than half, norms go by their
+    running statistics in this pass, and do not move them.
     """
     batch, images = step.batch, step.batch.pairs[:, 0]
     size = len(batch.images)
@@ -76,7 +78,8 @@ def mixed_background(step: Step, options: MixedBackgroundOptions) -> Float[Tenso
     objects = where_objects(batch.targets, images, size)
     donors = next_of(counted if options.donors == "annotated" else torch.ones_like(counted))
     mixed = mixed_backgrounds(step.images, objects, donors, objects)[counted]
-    with steady_norms(step.network):  # of one image there are no statistics, and those of a few are not the batch's
+    few = 2 * int(counted.sum()) < size  # one image has no statistics, and those of a few are not the batch's
+    with steady_norms(step.network) if few else nullcontext():
         scores = step.network(mixed, segment=False).class_scores
     values = classification_loss(scores, batch.labels[counted], exclusive=batch.exclusive)
     losses = values.new_zeros(size).masked_scatter(counted, values)

@@ -31,7 +31,8 @@ from wheretolook.records import Part
 SEGMENTATION = 1.5  # what segmentation weighs unless it is said; the predecessor's weight
 GUIDING: frozenset[Need] = frozenset({"maps", "annotations"})
 GRADIENTS: frozenset[Need] = frozenset({"input_gradients", "annotations"})
-ATTENTION: frozenset[Need] = frozenset({"maps", "input_gradients"})  # what makes a loss one of guidance
+ATTENTION: frozenset[Need] = frozenset({"maps", "input_gradients"})
+GUIDANCE: frozenset[Need] = ATTENTION | {"annotations"}  # what makes a loss one of guidance
 
 # by name, which is that of its group of options
 LOSSES: dict[str, Loss] = {
@@ -56,20 +57,28 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def for_network(options: ObjectiveOptions, *, segments: bool) -> ObjectiveOptions:
-    """The objective with the weight of segmentation that a network has where none is given.
+def for_network(options: ObjectiveOptions, *, segments: bool, annotated: bool = False) -> ObjectiveOptions:
+    """The objective with the weights that depend on network and data where none are given.
 
     Args:
         options: the objective.
         segments: whether the network gives mask scores.
+        annotated: whether the data say where objects are, so that attention can be guided by it.
 
     Example:
-        >>> for_network(ObjectiveOptions(), segments=False).segmentation.weight
-        0.0
+        >>> loss_weights(for_network(ObjectiveOptions(), segments=False))
+        {'classification': 1.0, 'mining': 1.0}
+        >>> loss_weights(for_network(ObjectiveOptions(), segments=False, annotated=True))
+        {'classification': 1.0, 'mixed_background': 1.0}
     """
-    if options.segmentation.weight is not None:
-        return options
-    return replace(options, segmentation=replace(options.segmentation, weight=SEGMENTATION if segments else 0.0))
+    chosen: dict[str, float] = {}
+    if options.segmentation.weight is None:
+        chosen["segmentation"] = SEGMENTATION if segments else 0.0
+    if options.mining.weight is None:
+        chosen["mining"] = 0.0
+        if not any(getattr(options, name).weight for name in LOSSES if LOSSES[name].needs & GUIDANCE):
+            chosen[("energy" if segments else "mixed_background") if annotated else "mining"] = 1.0
+    return replace(options, **{name: replace(getattr(options, name), weight=weight) for name, weight in chosen.items()})
 
 
 def loss_weights(options: ObjectiveOptions) -> dict[str, float]:

@@ -49,7 +49,9 @@ class MiningOptions:
     """Mining: what the network still recognises of a class once the region that it attends to is erased.
 
     Args:
-        weight: of this loss in the total (alpha in GAIN); 0 leaves it out.
+        weight: of this loss in the total (alpha in GAIN); 0 leaves it out; none is 1 where nothing else guides and no
+            image is annotated. Where some are, and no loss that guides is weighed, what measured best takes its place
+            with weight 1: energy for a network that segments, mixed_background for one that only classifies.
         threshold: attention, normalised to [0, 1], at which the soft mask is one half.
         slope: steepness of the soft mask.
         normalising: of a map before it is thresholded: min_max, max only, or none.
@@ -68,7 +70,7 @@ class MiningOptions:
             where masked_pass is train).
     """
 
-    weight: float = 1.0
+    weight: float | None = None
     threshold: float = 0.5
     slope: float = 10.0
     normalising: Normalising = "min_max"

@@ -1,9 +1,9 @@
-"""What guidance is compared with: the same network, trained for as long, without the losses on maps."""
+"""What guidance is compared with: the same network, trained for as long, without the losses that guide."""
 
 from collections.abc import Collection
 from dataclasses import replace
 
-from wheretolook.losses.objective import ATTENTION, LOSSES, loss_weights
+from wheretolook.losses.objective import GUIDANCE, LOSSES, loss_weights
 from wheretolook.options.objective import ObjectiveOptions
 
 
@@ -11,8 +11,8 @@ def control_objectives(guided: ObjectiveOptions) -> dict[str, ObjectiveOptions]:
     """The objectives of the controls of a guided objective, by their names in a table.
 
     The first weighs segmentation alone, or where that is not weighed, classification alone; the second every loss that
-    does not look at attention. There is no second where that is the first, and none at all where every loss looks at
-    it.
+    neither looks at attention nor at annotations. There is no second where that is the first, and none at all where
+    every loss guides.
 
     Args:
         guided: the guided objective `for_network`; the controls weigh their losses as it does.
@@ -23,7 +23,7 @@ def control_objectives(guided: ObjectiveOptions) -> dict[str, ObjectiveOptions]:
         >>> {name: list(loss_weights(objective)) for name, objective in controls.items()}
         {'Control': ['segmentation'], 'Control + classification': ['classification', 'segmentation']}
     """
-    plain = [name for name in loss_weights(guided) if not LOSSES[name].needs & ATTENTION]
+    plain = [name for name in loss_weights(guided) if not LOSSES[name].needs & GUIDANCE]
     if not plain:
         return {}
     alone = "segmentation" if "segmentation" in plain else plain[0]
