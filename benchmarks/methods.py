@@ -7,7 +7,8 @@ where they are not; four images, one class each. "differs by" is the largest dif
 brought to [0, 1] by its own extremes, at feature resolution; "time" is the time that the package takes for a forward
 and its maps over the time that ours take, the median of pairs taken in turn. Methods that a package lacks have no row.
 Grad-CAM++ differs, and why is known: grad-cam adds 1e-6 to a denominator of about that size, and torchcam's weights
-are the sum of relu(g) g^2, as its division works on a copy.
+are the sum of relu(g) g^2, as its division works on a copy. The methods on pixels have rows of their own, signed, at
+the image's resolution; captum takes the mean of gradients at the same 32 places.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from torch import Tensor, nn
 
 from wheretolook.attention.maps import normalised
 from wheretolook.attention.methods import attention_maps
-from wheretolook.networks.guide import guide
+from wheretolook.networks.guide import GuidedModule, guide
+from wheretolook.options.objective import Method
 
 LAYERS = ("layer4", "layer3")
 CLASSES = (3, 1, 4, 1)
@@ -35,6 +37,7 @@ GRAD_CAM = {
     "grad_cam_plus_plus": "GradCAMPlusPlus",
     "xgrad_cam": "XGradCAM",
 }
+ON_PIXELS = {"input_x_gradient": "InputXGradient", "integrated_gradients": "IntegratedGradients"}
 CAPTUM = {"grad_cam": "LayerGradCam", "hires_cam": "LayerGradientXActivation"}
 TORCHCAM = {
     "cam": "CAM",
@@ -79,6 +82,12 @@ def rows(network: nn.Module, seconds: float, side: int = 224) -> Iterator[str]:
                 other, ours = theirs(network, layer, images, name), partial(_ours, guided, images, method)
                 start = f"| {layer} | {method} | {package} {version(package)}"
                 yield f"{start} | {differs(ours(), other()):.1e} | {paired(other, ours, seconds):.2f} |"
+    guided = guide(network, images=images[:1])
+    for method, name in ON_PIXELS.items():
+        other, ours = captum_on_pixels(network, images, name), partial(_ours_on_pixels, guided, images, method)
+        difference = float((ours() - other()).abs().max() / other().abs().max())
+        start = f"| pixels | {method} | captum {version('captum')}"
+        yield f"{start} | {difference:.1e} | {paired(other, ours, seconds):.2f} |"
 
 
 def differs(ours: Tensor, theirs: Tensor) -> float:
@@ -89,6 +98,26 @@ def differs(ours: Tensor, theirs: Tensor) -> float:
 
 def _ours(guided: nn.Module, images: Tensor, method: str) -> Tensor:
     maps: Tensor = attention_maps(guided(images), torch.tensor(CLASSES), method=method)  # type: ignore[arg-type]
+    return maps
+
+
+def _ours_on_pixels(guided: GuidedModule, images: Tensor, method: Method) -> Tensor:
+    guided.attention = method
+    maps: Tensor = attention_maps(guided(images), torch.tensor(CLASSES), method=method, signed=True)
+    return maps.detach()
+
+
+def captum_on_pixels(network: nn.Module, images: Tensor, name: str) -> Maps:
+    """Attributions of the image's pixels by captum, summed over colours."""
+    import captum.attr
+
+    made = getattr(captum.attr, name)(network)
+    more = {"n_steps": 32, "method": "riemann_middle"} if name == "IntegratedGradients" else {}
+
+    def maps() -> Tensor:
+        found: Tensor = made.attribute(images.clone().requires_grad_(), target=torch.tensor(CLASSES), **more)
+        return found.sum(dim=1).detach()
+
     return maps
 
 

@@ -186,7 +186,7 @@ def test_methods_are_compared_with_those_of_other_packages(monkeypatch: pytest.M
     module = benchmark("methods", monkeypatch)
     rows = [row.strip("| ").split(" | ") for row in module.rows(module.make_network(), seconds=0.0, side=96)]
     compared = {(row[1], row[2].split()[0]): float(row[3]) for row in rows}
-    assert len(rows) == 23 and len(compared) == 12 and all(float(row[4]) > 0 for row in rows)
+    assert len(rows) == 25 and len(compared) == 14 and all(float(row[4]) > 0 for row in rows)
     for (method, package), difference in compared.items():
         assert difference < 1e-4 or (method == "grad_cam_plus_plus" and package != "captum"), (method, package)
 

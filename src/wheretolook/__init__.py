@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wheretolook.losses.energy import energy_loss
     from wheretolook.losses.input_gradients import input_gradients, input_gradients_loss
     from wheretolook.losses.l1 import l1_loss
+    from wheretolook.losses.layer_consistency import layer_consistency_loss
     from wheretolook.losses.mining import masked_images, mining_loss, soft_mask
     from wheretolook.losses.reduce import average_images, average_pairs, present_pairs
     from wheretolook.losses.res import res_loss
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         EnergyOptions,
         InputGradientsOptions,
         L1Options,
+        LayerConsistencyOptions,
         MiningOptions,
         MixedBackgroundOptions,
         ObjectiveOptions,
@@ -97,6 +99,7 @@ __all__ = [
     "ImageDataset",
     "InputGradientsOptions",
     "L1Options",
+    "LayerConsistencyOptions",
     "LayerGrid",
     "MiningOptions",
     "MixedBackgroundOptions",
@@ -136,6 +139,7 @@ __all__ = [
     "input_gradients",
     "input_gradients_loss",
     "l1_loss",
+    "layer_consistency_loss",
     "load_network",
     "masked_images",
     "measure_pairs",
@@ -195,6 +199,7 @@ _HOMES = {
     "losses.cross_entropy": ("cross_entropy_loss",),
     "losses.input_gradients": ("input_gradients", "input_gradients_loss"),
     "losses.l1": ("l1_loss",),
+    "losses.layer_consistency": ("layer_consistency_loss",),
     "losses.rrr_maps": ("rrr_maps_loss",),
     "losses.size_fair_energy": ("size_fair_energy_loss",),
     "losses.softmax_energy": ("softmax_energy_loss",),
@@ -224,6 +229,7 @@ _HOMES = {
         "EnergyOptions",
         "InputGradientsOptions",
         "L1Options",
+        "LayerConsistencyOptions",
         "MiningOptions",
         "MixedBackgroundOptions",
         "ObjectiveOptions",

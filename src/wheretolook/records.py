@@ -159,7 +159,7 @@ class Cells(NamedTuple):
 
 
 class LayerGrid(NamedTuple):
-    """The activations of one more layer that attention is read from."""
+    """The activations of one of several layers that attention is read from."""
 
     features: Float[Tensor, "batch channels h w"]  # part of the scores' graph
     cells: Cells | None = None  # where they lie in the image; None for an even division
@@ -173,7 +173,7 @@ class GuidedOutput(NamedTuple):
     mask_scores: Float[Tensor, "batch 1+classes height width"] | None = None  # logits; channel 0 is background
     differentiable: bool = True  # False where no gradient reaches the trunk, so that maps cannot be trained
     cells: Cells | None = None  # where the features lie in the image; None for as "corners not aligned" has them
-    others: tuple[LayerGrid, ...] = ()  # where attention is read from several layers: those beside the finest
+    layers: tuple[LayerGrid, ...] = ()  # of several layers, as they run; the features are those of the finest
     fusion: Fusion = "mean"  # how the maps of several layers become one
     matrices: tuple[Float[Tensor, "batch heads tokens tokens"], ...] = ()  # for methods on them: who attends to whom
     again: Callable[[Tensor], "GuidedOutput"] | None = None  # for methods on pixels, which are then the features
@@ -188,12 +188,14 @@ class GuidedNetwork(nn.Module):
     Attributes:
         class_names: the foreground classes, in the order of the scores.
         preprocessing: makes the input of `forward` from RGB images in [0, 1].
+        layers: names of the layers that attention is read from, as they run, where they have names.
         attention: the method that makes its attention maps in training, figures and pictures; may be set.
         fusion: how maps of several layers become one; may be set.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    layers: tuple[str, ...] = ()
     attention: Method = "grad_cam"
     fusion: Fusion = "mean"
 

@@ -74,7 +74,7 @@ def test_cells_that_divide_the_image_evenly_do_so_at_any_size() -> None:
 def test_several_layers_and_pixels_take_part() -> None:
     network = wheretolook.guide(zoo.network("not_square"), ["layer3", "layer4"], input_size=(64, 96))
     (look,) = other_looks(network, zoo.images("not_square"), scales=(2.0,))
-    assert look.output.cells.stride == (8, 8) and look.output.others[0].cells.stride == (16, 16)
+    assert look.output.cells.stride == (8, 8) and look.output.layers[1].cells.stride == (16, 16)
     network.attention = "input_x_gradient"
     (look,) = other_looks(network, zoo.images("not_square"), scales=(0.5,))
     assert look.output.cells == Cells((2.0, 2.0), (0.5, 0.5))

@@ -36,15 +36,15 @@ def test_maps_that_do_not_meet_are_separate_and_empty_ones_have_no_gradient():
 def test_the_rival_is_the_largest_score_that_the_image_does_not_show():
     stage = guided_stage(weighing(separability=1.0))
     step = stage.forward_step(made_batch())
-    every = stage.signed_maps(step.output, torch.cartesian_prod(torch.arange(6), torch.arange(3))).relu()
-    every = every.view(6, 3, *every.shape[1:])
+    (every,) = stage.layer_maps(step.output, torch.cartesian_prod(torch.arange(6), torch.arange(3)))
+    every = every.relu().view(6, 3, *every.shape[1:])
     for place, (image, _) in enumerate(step.pairs.tolist()):
         scores, shown = step.output.class_scores[image].tolist(), step.batch.labels[image].tolist()
         others = [index for index in range(3) if not shown[index]]
         assert bool(step.rivals.there[place]) == bool(others)
         if others:
             rival = max(others, key=lambda index: scores[index])
-            torch.testing.assert_close(step.rivals.maps[place], every[image, rival])
+            torch.testing.assert_close(step.rivals.layer_maps[0][place], every[image, rival])
     assert not step.rivals.there.all()
 
 

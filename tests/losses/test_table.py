@@ -54,6 +54,8 @@ def test_the_gradient_of_every_loss_is_its_slope(name: str, monkeypatch: pytest.
     for module in ("attention.maps", "losses.compare", "losses.separability"):
         monkeypatch.setattr(f"wheretolook.{module}.normalised", lambda maps, *_, **__: 20 * maps)
     monkeypatch.setattr("wheretolook.losses.res.best_threshold", lambda maps, *_: torch.full(maps.shape[:1], 0.1))
+    place = torch.linspace(0.1, 0.9, 6, dtype=torch.float64).view(3, 2)  # of what the last layer shows
+    monkeypatch.setattr("wheretolook.losses.layer_consistency.looked_at", lambda maps, *_: place.expand_as(maps))
     worst = 0.1 * torch.rand(made_batch().images.shape, dtype=torch.float64)  # the place of a maximum
     monkeypatch.setattr("wheretolook.losses.robust_gradients.worst_changes", lambda *_: worst)
     objective = changed(ObjectiveOptions(), {**weighing(**{name: 1.7}), **DIFFERENTIATED})

@@ -75,8 +75,8 @@ def test_the_map_is_that_of_two_layers_by_hand(fusion: str, mode: str) -> None:
     guided.requires_grad_(True)
     assert output.differentiable == (mode == "train") and output.fusion == fusion
     assert guided.layer == "layer3" and output.features.shape[1:] == (256, 4, 6) and output.cells is not None
-    assert [tuple(other.features.shape[1:]) for other in output.others] == [(512, 2, 3)]
-    cells = [output.cells, output.others[0].cells]
+    assert [tuple(layer.features.shape[1:]) for layer in output.layers] == [(256, 4, 6), (512, 2, 3)]
+    cells = [layer.cells for layer in output.layers]
     assert cells[0].stride == (16, 16) and cells[1].stride == (32, 32)
     torch.testing.assert_close(maps.clone(), expected(guided.module, cells, fusion), rtol=1e-4, atol=1e-5)
 
@@ -91,7 +91,7 @@ def test_signed_maps_are_the_same_above_0_and_say_what_speaks_against_elsewhere(
 def test_one_layer_in_a_list_is_that_layer_to_the_bit() -> None:
     one, other = resnet("layer4"), wheretolook.guide(resnet("layer4").module, "layer4", input_size=(64, 96))
     outputs = one(PIXELS), other(PIXELS)
-    assert not outputs[0].others and one.layers == ("layer4",) and one.describe()["layer"] == "layer4"
+    assert not outputs[0].layers and one.layers == ("layer4",) and one.describe()["layer"] == "layer4"
     assert torch.equal(attention_maps(outputs[0]), attention_maps(outputs[1]))
 
 
@@ -139,10 +139,10 @@ def test_a_loss_on_the_map_moves_the_layers_that_make_it() -> None:
 def test_nothing_is_gained_by_a_smaller_map_of_one_layer() -> None:
     """The gradient of a loss on the fused map is at right angles to each layer's features as a whole."""
     output = resnet()(PIXELS)
-    leaves = [grid.detach().requires_grad_() for grid in (output.features, output.others[0].features)]
+    leaves = [layer.features.detach().requires_grad_() for layer in output.layers]
     weights = [grid.mean(dim=(2, 3)).detach() for grid in leaves]
-    maps = [torch.einsum("bchw,bc->bhw", leaf, weight)[:, None] for leaf, weight in zip(leaves, weights, strict=True)]
-    loss = (fused(maps, output) * torch.rand(2, 1, 4, 6)).sum()
+    maps = [torch.einsum("bchw,bc->bhw", leaf, weight) for leaf, weight in zip(leaves, weights, strict=True)]
+    loss = (fused(maps, output) * torch.rand(2, 4, 6)).sum()
     for leaf, gradient in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
         assert gradient.abs().max() > 0 and abs((leaf * gradient).sum()) < 1e-4 * (leaf * gradient).abs().sum()
 
@@ -154,7 +154,7 @@ def test_an_added_classifier_sits_on_the_last_layer(mode: str) -> None:
         output = guided(PIXELS, segment=False)
     assert guided.classifier is not None and guided.classifier.fc6_cl.in_features == 512
     assert output.differentiable == (mode == "train")
-    torch.testing.assert_close(output.class_scores, guided.classifier(output.others[0].features))
+    torch.testing.assert_close(output.class_scores, guided.classifier(output.layers[1].features))
     assert attention_maps(output).shape == (2, 2, 4, 6) and attention_maps(output).any()
 
 

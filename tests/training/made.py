@@ -96,6 +96,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "res with slack": instead("res", slack=0.4, blur=2.0),
     "separability": instead("separability", slope=10.0),
     "separability threshold": instead("separability", slope=10.0, threshold=0.2),
+    "layer_consistency": instead("layer_consistency", slope=10.0),
+    "layer_consistency threshold": instead("layer_consistency", slope=10.0, threshold=0.2),
     "attention_distillation": instead("attention_distillation"),
     "attention_distillation right": instead("attention_distillation", least_inside=0.1),
     "freeze_classifier": {"freeze_classifier": False},

@@ -38,6 +38,9 @@ def reference_terms(
             elif name == "separability":
                 if 0 < len(present) < len(labels):
                     values.append(mean([separability(config, output, labels, maps[index]) for index in present]))
+            elif name == "layer_consistency":
+                if present:
+                    values.append(mean([consistency(config, maps[index]) for index in present]))
             elif name == "attention_distillation":
                 losses = [distillation(config, earlier, image, mask, index, maps[index]) for index in present]
                 if any(loss is not None for loss in losses):
@@ -229,6 +232,13 @@ def separability(config: ObjectiveOptions, output, labels: Tensor, small: Tensor
     return 2 * (overlap * mask).sum() / total.sum() if total.any() else 0 * total.sum()
 
 
+def consistency(config: ObjectiveOptions, small: Tensor) -> Tensor:
+    """Of one layer, which is the last as well: what of its map lies where the map itself is small."""
+    options = config.layer_consistency
+    seen = 1 / (1 + torch.exp(-options.slope * (normal(small.detach(), "max") - options.threshold)))
+    return 1 - (seen * small).sum() / small.sum() if small.any() else 1 + 0 * small.sum()
+
+
 def distillation(config: ObjectiveOptions, earlier, image: Tensor, mask: Tensor, index: int, small: Tensor):
     """None where the earlier map was not right enough."""
     least = config.attention_distillation.least_inside
@@ -324,5 +334,5 @@ COMPARED = {
     "res": res,
 }
 SIGNED = {"softmax_energy", "res"}
-OTHERS = ("separability", "attention_distillation")
+OTHERS = ("separability", "layer_consistency", "attention_distillation")
 GRADIENTS = {"input_gradients": input_gradients, "robust_gradients": robust_gradients}

@@ -91,8 +91,8 @@ def test_every_option_changes_what_is_learned(variant: str):
 
 def test_every_option_of_the_objective_is_tried_here():
     tried = {name for options in VARIANTS.values() for name in options}
-    elsewhere = {"mining.masked_pass", "classes_per_image", "mining.chunk", "warmup", "robust_gradients.samples"}
-    elsewhere |= {"mining.half_size"}  # of images that are larger
+    elsewhere = {"mining.masked_pass", "classes_per_image", "mining.chunk", "warmup", "off_after"}
+    elsewhere |= {"robust_gradients.samples", "mining.half_size"}  # drawn; of images that are larger
     elsewhere |= {"mixed_background.weight", "mixed_background.donors"}  # they hang on other images
     groups = {field.name: getattr(EVERYTHING, field.name) for field in fields(ObjectiveOptions)}
     every = {f"{name}.{inner.name}" for name, group in groups.items() if is_dataclass(group) for inner in fields(group)}
@@ -193,16 +193,22 @@ def test_a_batch_is_the_average_of_its_images(options: dict[str, object]):
     assert [len(counted) for counted in (every, annotated, segmented)] == [6, 4, 4]
     guided = {"separability": [terms for one, terms in singles if 0 < one.labels.sum() < len(one.labels)]}
     guided["attention_distillation"] = [terms for terms in every if terms.get("attention_distillation", 0) > 0]
+    guided["layer_consistency"] = [terms for one, terms in singles if one.labels.any()]
     guided |= {**dict.fromkeys((*COMPARED, *GRADIENTS), annotated), "segmentation": segmented}
     for name in whole.keys() - {"total"}:
         values = torch.stack([terms[name] for terms in guided.get(name, every)])
         torch.testing.assert_close(whole[name], values.mean(), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("done", "share"), [(0, 0.0), (3, 0.25), (12, 1.0), (30, 1.0)])
-def test_weights_of_attention_rise_from_zero_and_those_of_other_losses_do_not(done: int, share: float):
+@pytest.mark.parametrize(
+    ("done", "off_after", "share"),
+    [(0, 1.0, 0.0), (3, 1.0, 0.25), (12, 1.0, 1.0), (30, 1.0, 1.0), (14, 0.5, 1.0), (15, 0.5, 0.0), (29, 0.5, 0.0)],
+)
+def test_weights_of_attention_rise_from_zero_and_end_and_those_of_other_losses_do_not(
+    done: int, off_after: float, share: float
+):
     """Thirty steps, of which the first two fifths warm up."""
-    objective = changed(EVERYTHING, {"warmup": 0.4, "energy.weight": 3.0})
+    objective = changed(EVERYTHING, {"warmup": 0.4, "off_after": off_after, "energy.weight": 3.0})
     stage = Stage.guidance(made_network(), TrainingOptions(steps=30), objective)
     stage._trainer = SimpleNamespace(global_step=done, precision_plugin=None)
     total, losses = stage.terms(made_batch())
@@ -329,6 +335,10 @@ WRONG = [
     ({"segmentation.weight": float("nan")}, r"segmentation\.weight"),
     ({"mining.chunk": 0}, r"mining\.chunk"),
     ({"warmup": 1.5}, "warmup between 0 and 1"),
+    ({"off_after": 1.5}, "off_after above 0, no less than warmup"),
+    ({"off_after": 0.0}, "off_after above 0, no less than warmup"),
+    ({"off_after": 0.3, "warmup": 0.5}, r"no less than warmup \(0\.5\) and at most 1, a share of the steps, got 0\.3"),
+    ({"layer_consistency.threshold": 2.0}, r"layer_consistency\.threshold between 0 and 1"),
     ({"mining.least_score": 60.0}, r"mining\.least_score between 0 and 1, a probability, got 60"),
     ({"res.blur": -1.0}, r"res\.blur of at least 0, got -1\.0"),
     ({"separability.threshold": float("nan")}, r"separability\.threshold between 0 and 1"),

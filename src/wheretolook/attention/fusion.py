@@ -12,7 +12,7 @@ from wheretolook.records import GuidedOutput, side_lengths
 
 
 def each_layer(output: GuidedOutput) -> list[GuidedOutput]:
-    """A record for each layer that attention is read from, with that layer alone; the finest first.
+    """A record for each layer that attention is read from, with that layer alone, in the order in which they run.
 
     Args:
         output: what the network's forward gave.
@@ -20,16 +20,16 @@ def each_layer(output: GuidedOutput) -> list[GuidedOutput]:
     Example:
         >>> from wheretolook.records import LayerGrid
         >>> fine, coarse = torch.zeros(1, 4, 8, 8), torch.zeros(1, 6, 4, 4)
-        >>> output = GuidedOutput(torch.zeros(1, 2), fine, others=(LayerGrid(coarse),))
+        >>> output = GuidedOutput(torch.zeros(1, 2), fine, layers=(LayerGrid(fine), LayerGrid(coarse)))
         >>> [tuple(layer.features.shape) for layer in each_layer(output)]
         [(1, 4, 8, 8), (1, 6, 4, 4)]
     """
-    alone = output._replace(others=())
-    return [alone, *(alone._replace(features=grid.features, cells=grid.cells) for grid in output.others)]
+    alone = output._replace(layers=())
+    return [alone._replace(features=grid.features, cells=grid.cells) for grid in output.layers] or [alone]
 
 
-def fused(maps: Sequence[Float[Tensor, "batch k _ _"]], output: GuidedOutput) -> Float[Tensor, "batch k h w"]:
-    """Signed maps of each layer, as one map on the finest layer's grid.
+def fused(maps: Sequence[Float[Tensor, "pairs _ _"]], output: GuidedOutput) -> Float[Tensor, "pairs h w"]:
+    """Signed maps of each layer, as one map on the finest layer's grid; those of one layer are left as they are.
 
         F = fuse of relu(A_l) / max A_l,    fuse the mean over the layers l, or their maximum cell by cell
 
@@ -45,17 +45,16 @@ def fused(maps: Sequence[Float[Tensor, "batch k _ _"]], output: GuidedOutput) ->
     tanh(2 A / max A) for shallow layers; pytorch-grad-cam takes the mean of maps scaled to [0, 1].
 
     Example:
-        >>> one, other = torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([[[[1.0, 3.0]]]])
+        >>> one, other = torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[1.0, 3.0]]])
         >>> from wheretolook.records import LayerGrid
-        >>> output = GuidedOutput(torch.zeros(1, 1), one, others=(LayerGrid(other),))
+        >>> output = GuidedOutput(torch.zeros(1, 1), one[None], layers=(LayerGrid(one[None]), LayerGrid(other[None])))
         >>> fused([one, other], output)
-        tensor([[[[0.6667, 0.5000]]]])
+        tensor([[[0.6667, 0.5000]]])
     """
+    if not output.layers:
+        return maps[0]
     grid = side_lengths(output.features)
-    here = [
-        onto_grid(layer.flatten(0, 1), grid, record.cells, output.cells).unflatten(0, layer.shape[:2])
-        for layer, record in zip(maps, each_layer(output), strict=True)
-    ]
+    here = [onto_grid(layer, grid, own.cells, output.cells) for layer, own in zip(maps, output.layers, strict=True)]
     speaks_for = _fuse([_by_maximum(layer.relu()) for layer in here], output.fusion)
     against = _fuse([_by_maximum((-layer).relu()) for layer in here], output.fusion)
     return torch.where(speaks_for > 0, speaks_for, -against)
@@ -67,5 +66,5 @@ def _fuse(maps: Sequence[Tensor], fusion: Fusion) -> Tensor:
 
 
 def _by_maximum(maps: Tensor, eps: float = 1e-30) -> Tensor:
-    high = maps.amax(dim=(2, 3), keepdim=True)
+    high = maps.flatten(1).amax(dim=1)[:, None, None]
     return maps / torch.where(high > eps, high, 1.0)

@@ -90,7 +90,7 @@ def attention_maps(
             METHODS[method](layer, indices, differentiable=differentiable, channel_weights=channel_weights)
             for layer in each_layer(output)
         ]
-        maps = fused(found, output) if output.others else found[0]
+        maps = fused([maps.flatten(0, 1) for maps in found], output).unflatten(0, indices.shape)
         maps = maps if signed else maps.relu()
     else:
         maps = output.features.new_zeros(*indices.shape, *output.features.shape[2:])
@@ -108,27 +108,46 @@ def pair_maps(
     channel_weights: ChannelWeights = "constant",
     signed: bool = False,
 ) -> Float[Tensor, "pairs h w"]:
-    """The attention maps of (image, class) pairs, in their order; the arguments are those of `attention_maps`.
+    """The attention maps of (image, class) pairs, in their order; the arguments are those of `attention_maps`."""
+    layers = layer_maps(output, pairs, method=method, differentiable=differentiable, channel_weights=channel_weights)
+    maps = fused(layers, output)
+    return maps if signed else maps.relu()
 
-    Images with fewer classes than the busiest are filled up with class 0 and the filling is dropped.
+
+def layer_maps(
+    output: GuidedOutput,
+    pairs: Int[Tensor, "pairs 2"],
+    *,
+    method: Method = "grad_cam",
+    differentiable: bool = False,
+    channel_weights: ChannelWeights = "constant",
+) -> list[Float[Tensor, "pairs _ _"]]:
+    """The maps of pairs before their ReLU, of each layer that attention is read from on its own grid.
+
+    Images with fewer classes than the busiest are filled up with class 0 and the filling is dropped. The arguments are
+    those of `attention_maps`; `fusion.fused` makes one map of them.
     """
+    layers = each_layer(output)
     if not len(pairs):
-        none = output.features[:0, 0]
         # in the graph all the same: a batch without any class must not stop the training of others
-        return none + 0 * output.class_scores.sum() if differentiable else none.detach()
+        nothing = 0 * output.class_scores.sum()
+        return [none + nothing if differentiable else none.detach() for none in (x.features[:0, 0] for x in layers)]
     images, classes = pairs.unbind(dim=1)
     rank = (images[:, None] == images).tril(-1).sum(dim=1)  # how many pairs of the same image came before
     table = classes.new_zeros(len(output.features), int(rank.max()) + 1)
     table[images, rank] = classes
-    maps = attention_maps(
-        output,
-        table,
-        method=method,
-        differentiable=differentiable,
-        channel_weights=channel_weights,
-        signed=signed,
+    found = (
+        attention_maps(
+            layer,
+            table,
+            method=method,
+            differentiable=differentiable,
+            channel_weights=channel_weights,
+            signed=True,
+        )
+        for layer in layers
     )
-    return maps[images, rank]
+    return [maps[images, rank] for maps in found]
 
 
 def _require_recorded(output: GuidedOutput, method: Method) -> None:

@@ -96,8 +96,8 @@ def _placed(output: GuidedOutput, size: tuple[int, int], original: tuple[int, in
     """The record with its cells where they lie in the images before these were resized."""
     if size == original:
         return output
-    others = tuple(LayerGrid(grid.features, _moved(grid, size, original)) for grid in output.others)
-    return output._replace(cells=_moved(output, size, original), others=others)
+    layers = tuple(LayerGrid(grid.features, _moved(grid, size, original)) for grid in output.layers)
+    return output._replace(cells=_moved(output, size, original), layers=layers)
 
 
 def _moved(grid: GuidedOutput | LayerGrid, size: tuple[int, int], original: tuple[int, int]) -> Cells:

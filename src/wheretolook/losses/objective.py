@@ -14,6 +14,7 @@ from wheretolook.losses.cross_entropy import cross_entropy
 from wheretolook.losses.energy import energy
 from wheretolook.losses.input_gradients import of_right_reasons
 from wheretolook.losses.l1 import l1
+from wheretolook.losses.layer_consistency import layer_consistency
 from wheretolook.losses.mining import mining, mining_reaches
 from wheretolook.losses.mixed_background import mixed_background
 from wheretolook.losses.res import res
@@ -50,6 +51,7 @@ LOSSES: dict[str, Loss] = {
     "robust_gradients": Loss(robust_gradients, GRADIENTS, lambda options: {"trunk", "classifier"}),
     "res": Loss(res, GUIDING, lambda options: {"trunk"}),
     "separability": Loss(separability, frozenset({"maps", "rivals"}), lambda options: {"trunk"}),
+    "layer_consistency": Loss(layer_consistency, frozenset({"maps"}), lambda options: {"trunk"}),
     "attention_distillation": Loss(
         attention_distillation, frozenset({"maps", "earlier_maps"}), lambda options: {"trunk"}
     ),
@@ -119,19 +121,25 @@ def trained_parts(options: ObjectiveOptions) -> set[Part]:
     return parts - {"classifier"} if options.freeze_classifier else parts
 
 
-def warmed(weights: Mapping[str, float], warmup: float, progress: float) -> dict[str, float]:
-    """The weights at one step of a stage: those of losses that look at attention rise linearly from 0.
+def scheduled(
+    weights: Mapping[str, float], progress: float, *, warmup: float = 0.0, off_after: float = 1.0
+) -> dict[str, float]:
+    """The weights at one step of a stage: those of losses that look at attention rise linearly from 0, and may end.
 
     Args:
         weights: of the losses, by name.
-        warmup: share of the stage over which they rise; 0 for weights that are what they are from the first step.
         progress: share of the stage that is done.
+        warmup: share of the stage over which they rise; 0 for weights that are what they are from the first step.
+        off_after: share of the stage after which they are 0; 1 for never.
 
     Example:
-        >>> warmed({"classification": 1.0, "energy": 4.0}, warmup=0.5, progress=0.125)
+        >>> scheduled({"classification": 1.0, "energy": 4.0}, 0.125, warmup=0.5)
         {'classification': 1.0, 'energy': 1.0}
+        >>> scheduled({"classification": 1.0, "energy": 4.0}, 0.75, off_after=0.75)
+        {'classification': 1.0, 'energy': 0.0}
     """
     factor = min(1.0, progress / warmup) if warmup else 1.0
+    factor = factor if progress < off_after or off_after == 1 else 0.0
     return {name: weight * factor if LOSSES[name].needs & ATTENTION else weight for name, weight in weights.items()}
 
 
@@ -143,13 +151,14 @@ def weighted_losses(
     Args:
         step: what they look at.
         options: an objective `for_network`.
-        progress: share of the stage that is done, for weights that warm up.
+        progress: share of the stage that is done, for weights that warm up or end.
 
     Source: arXiv:1802.10171 eq. 6 and 8, with the segmentation loss and those of others beside them.
     """
     weights = loss_weights(options)
     values = {name: LOSSES[name].compute(step, getattr(options, name)) for name in weights}
-    return weighted_sum(values, warmed(weights, options.warmup, progress)), values
+    schedule = scheduled(weights, progress, warmup=options.warmup, off_after=options.off_after)
+    return weighted_sum(values, schedule), values
 
 
 def weighted_sum(values: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Float[Tensor, ""]:
@@ -177,6 +186,7 @@ def check_options_of_losses(options: ObjectiveOptions) -> None:
         "res.slack": (0, 2, "between 0 and 2"),
         "res.blur": (0, 1e3, "of at least 0"),
         "separability.threshold": (0, 1, "between 0 and 1"),
+        "layer_consistency.threshold": (0, 1, "between 0 and 1"),
         "attention_distillation.least_inside": (0, 1, "between 0 and 1, a share"),
         "softmax_energy.temperature": (1e-6, 1e6, "above 0"),
         "robust_gradients.epsilon": (1e-9, 1e6, "above 0"),
@@ -205,5 +215,10 @@ def check_objective(options: ObjectiveOptions) -> None:
     check_options_of_losses(options)
     if not 0 <= options.warmup <= 1:
         raise ConfigError(f"expected warmup between 0 and 1, a share of the steps, got {options.warmup}")
+    if not options.warmup <= options.off_after <= 1 or options.off_after == 0:
+        raise ConfigError(
+            f"expected off_after above 0, no less than warmup ({options.warmup:g}) and at most 1, a share of the steps,"
+            f" got {options.off_after:g}"
+        )
     if options.classes_per_image is not None and options.classes_per_image < 1:
         raise ConfigError(f"expected classes_per_image of at least 1, got {options.classes_per_image}; none takes all")

@@ -78,9 +78,12 @@ def robust_gradients(step: Step, options: RobustGradientsOptions) -> Float[Tenso
     The maximum is that of the changes tried, for each image on its own, and a constant place in the gradient. Over the
     images of which it is known what does not matter.
 
-    Source: the idea of "R4", robustly right for the right reasons (TMLR 2025): sampled and adversarial, not certified.
-    Written from its description alone; projected ascent along the sign as in arXiv:1706.06083, within the forbidden
-    region as in arXiv:2303.06419.
+    Source: after "R4" (Ghitu, Piratla and Wicker, Model Guidance via Robust Feature Attribution, TMLR 2025,
+    arXiv:2506.19680), sampled and adversarial, not certified. In their public code the gradient is that of the label's
+    cross-entropy; Adv-R4 weighs the sum of its absolute values at the end of ten steps of epsilon, Rand-R4 the norm of
+    each pixel's largest change |g(x + d) - g(x)| among ten d drawn from [0, epsilon]. Here the gradient is that of
+    `input_gradients`, which sure answers have too, both kinds of d are tried, and the largest squared loss counts.
+    Projected ascent along the sign as in arXiv:1706.06083, within the forbidden region as in arXiv:2303.06419.
     """
     batch = step.batch
     forbidden, wanted = regions(batch.pairs, batch.targets, len(batch.images))

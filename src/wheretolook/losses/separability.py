@@ -32,7 +32,7 @@ def separability_loss(
 
     Source: ICASC, Wang et al., ICCV 2019, arXiv:1811.07484 section 3.2, whose 0.55 is a share of the maximum too; the
     slope is applied to the map divided by its maximum, so that it means the same for every network. The maximum counts
-    as a constant in the gradient. Of the last layer alone, and without the consistency across layers.
+    as a constant in the gradient.
 
     Example:
         >>> attention = torch.tensor([[[1.0, 0.0]]])
@@ -45,10 +45,15 @@ def separability_loss(
 
 
 def separability(step: Step, options: SeparabilityOptions) -> Float[Tensor, ""]:
-    """The loss of a step, over the images that do not show every class; it needs no annotation."""
+    """The loss of a step, over the images that do not show every class; it needs no annotation.
+
+    Of several layers it is the sum of theirs, each on its own maps, as the paper has it for two.
+    """
     rivals = step.rivals
     assert rivals is not None  # the stage makes them for a loss that needs them
-    values = separability_loss(
-        step.maps[rivals.there], rivals.maps[rivals.there], threshold=options.threshold, slope=options.slope
-    )
-    return average_over_counted(values, step.pairs[rivals.there], len(step.images), step.batch.weights)
+    there = rivals.there
+    values = step.signed_maps.new_zeros(int(there.sum()))
+    for maps, rival in zip(step.layer_maps, rivals.layer_maps, strict=True):
+        own, other = maps[there], rival[there]
+        values = values + separability_loss(own, other, threshold=options.threshold, slope=options.slope)
+    return average_over_counted(values, step.pairs[there], len(step.images), step.batch.weights)

@@ -15,7 +15,7 @@ Need = Literal["maps", "annotations", "masks", "input_gradients", "rivals", "ear
 class Rivals(NamedTuple):
     """What the network most takes a pair's image for, of the classes that it does not show."""
 
-    maps: Float[Tensor, "pairs h w"]  # attention maps of that class, after their ReLU
+    layer_maps: tuple[Float[Tensor, "pairs _ _"], ...]  # attention maps of that class in each layer, after their ReLU
     there: Bool[Tensor, " pairs"]  # False where the image shows every class
 
 
@@ -35,6 +35,8 @@ class Step:
         rivals: of the pairs, where a loss needs them.
         earlier_maps: of the pairs, by the network as it was when the stage began, after their ReLU; where a loss needs
             them.
+        signed_layer_maps: the pairs' maps before their ReLU of each layer that attention is read from, on its own grid;
+            none for a single layer, whose are `signed_maps`.
     """
 
     network: GuidedNetwork
@@ -47,11 +49,17 @@ class Step:
     loss_scale: float = 1.0
     rivals: Rivals | None = None
     earlier_maps: Float[Tensor, "pairs h w"] | None = None
+    signed_layer_maps: tuple[Float[Tensor, "pairs _ _"], ...] = ()
 
     @property
     def maps(self) -> Float[Tensor, "pairs h w"]:
         """The attention maps after their ReLU."""
         return self.signed_maps.relu()
+
+    @property
+    def layer_maps(self) -> tuple[Float[Tensor, "pairs _ _"], ...]:
+        """The attention maps after their ReLU, of each layer."""
+        return tuple(maps.relu() for maps in self.signed_layer_maps or (self.signed_maps,))
 
 
 class Loss(NamedTuple):

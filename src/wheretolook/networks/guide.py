@@ -171,10 +171,10 @@ class GuidedModule(GuidedNetwork):
         features = [*(reading.features for reading in readings[:-1]), output.features]
         with as_written(self.module):
             cells = [finder(images, side_lengths(grid)) for finder, grid in zip(self._cells, features, strict=True)]
-        others = [LayerGrid(*grid) for grid in zip(features, cells, strict=True)]
-        finest = others.pop(self._finest)
+        grids = tuple(LayerGrid(*grid) for grid in zip(features, cells, strict=True))
+        finest = grids[self._finest]
         return GuidedOutput(output.class_scores, finest.features, masks, output.differentiable, finest.cells)._replace(
-            others=tuple(others), fusion=self.fusion
+            layers=grids if len(grids) > 1 else (), fusion=self.fusion
         )
 
     def _scored(self, readings: Sequence[Reading], own: OwnScores) -> GuidedOutput:

@@ -44,7 +44,7 @@ def recorded(
         with _from_images_on(network, images) as (images, differentiable):
             output = forward(images, segment=segment)
         again = partial(recorded, network, forward, segment=False)
-        output = output._replace(features=images, cells=PIXELS, others=(), again=again)
+        output = output._replace(features=images, cells=PIXELS, layers=(), again=again)
     elif network.attention in OF_TOKENS:
         with _from_images_on(network, images) as (images, differentiable), _Recorder() as recorder:
             output = forward(images, segment=segment)

@@ -290,6 +290,22 @@ class SeparabilityOptions:
 
 
 @dataclass(frozen=True)
+class LayerConsistencyOptions:
+    """Consistency across layers: attention of earlier layers where the last layer's is small; needs no annotation.
+
+    Args:
+        weight: of this loss in the total; 0 leaves it out. For attention of several layers (network.layer); of one
+            layer, its own map stands for both.
+        threshold: share of the last layer's maximum from which on its attention counts.
+        slope: steepness there.
+    """
+
+    weight: float = 0.0
+    threshold: float = 0.55
+    slope: float = 100.0
+
+
+@dataclass(frozen=True)
 class AttentionDistillationOptions:
     """Attention distillation: keep the maps that the network had when the stage began.
 
@@ -335,11 +351,13 @@ class ObjectiveOptions:
         robust_gradients: input_gradients at the worst of some changes of these pixels.
         res: attention against drawings that are not exact.
         separability: overlap with the map of the most confusing class.
+        layer_consistency: attention of earlier layers beside that of the last.
         attention_distillation: change of the maps since the stage began.
         segmentation: the class of each pixel.
         freeze_classifier: keep the classifier as it is, or let it train along.
         channel_weights: those of the maps are constants in the graph, or differentiated too (second order).
         warmup: share of the steps over which the weights of losses that look at attention rise from 0; 0 for none.
+        off_after: share of the steps after which these weights are 0, so that the rest trains alone; 1 for never.
         classes_per_image: how many present classes of an image to guide, drawn at random; none for all.
     """
 
@@ -357,9 +375,11 @@ class ObjectiveOptions:
     robust_gradients: RobustGradientsOptions = field(default_factory=RobustGradientsOptions)
     res: ResOptions = field(default_factory=ResOptions)
     separability: SeparabilityOptions = field(default_factory=SeparabilityOptions)
+    layer_consistency: LayerConsistencyOptions = field(default_factory=LayerConsistencyOptions)
     attention_distillation: AttentionDistillationOptions = field(default_factory=AttentionDistillationOptions)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     freeze_classifier: bool = True
     channel_weights: ChannelWeights = "constant"
     warmup: float = 0.0
+    off_after: float = 1.0
     classes_per_image: int | None = None

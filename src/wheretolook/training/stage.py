@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from wheretolook.attention.methods import pair_maps
+from wheretolook.attention.fusion import fused
+from wheretolook.attention.methods import layer_maps
 from wheretolook.errors import ConfigError, TrainingError, naming
 from wheretolook.evaluation.evaluate import Evaluator
 from wheretolook.losses.objective import LOSSES, check_objective, for_network, needs, trained_parts, weighted_losses
@@ -178,42 +179,46 @@ class Stage(L.LightningModule):
             drawn[*present_pairs(batch.labels, objective.classes_per_image).unbind(dim=1)] = True
         guided = drawn[*batch.pairs.unbind(dim=1)]
         pairs = batch.pairs[guided]
+        layers = self.layer_maps(output, pairs)
         return Step(
             self.network,
             batch,
             images,
             output,
             pairs,
-            self.signed_maps(output, pairs),
+            fused(layers, output),
             batch.targets[guided],
             self.loss_scale(),
             self.rivals(batch, output, pairs) if "rivals" in self.needs else None,
             self.earlier_maps(images, pairs) if self.earlier else None,
+            layers,
         )
 
-    def signed_maps(self, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
-        """The attention maps of pairs before their ReLU, in the graph where there is one."""
-        return pair_maps(
-            output,
-            pairs,
-            method=self.network.attention,
-            differentiable=output.differentiable,
-            channel_weights=self.objective.channel_weights,
-            signed=True,
+    def layer_maps(self, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> tuple[Float[Tensor, "pairs _ _"], ...]:
+        """The attention maps of pairs before their ReLU, layer by layer, in the graph where there is one."""
+        return tuple(
+            layer_maps(
+                output,
+                pairs,
+                method=self.network.attention,
+                differentiable=output.differentiable,
+                channel_weights=self.objective.channel_weights,
+            )
         )
 
     def rivals(self, batch: Batch, output: GuidedOutput, pairs: Int[Tensor, "pairs 2"]) -> Rivals:
         """The class with the largest score that each pair's image does not show."""
         images, place = pairs[:, 0].unique(return_inverse=True)
         rival = output.class_scores.masked_fill(batch.labels, -torch.inf).argmax(dim=1)[images]
-        maps = self.signed_maps(output, torch.stack([images, rival], dim=1)).relu()
-        return Rivals(maps[place], ~batch.labels.all(dim=1)[pairs[:, 0]])
+        layers = self.layer_maps(output, torch.stack([images, rival], dim=1))
+        return Rivals(tuple(maps.relu()[place] for maps in layers), ~batch.labels.all(dim=1)[pairs[:, 0]])
 
     @torch.no_grad()
     def earlier_maps(self, images: Tensor, pairs: Int[Tensor, "pairs 2"]) -> Float[Tensor, "pairs h w"]:
         """The attention maps of pairs by the network as it was when the stage began, after their ReLU."""
         network = self.earlier[0].to(images.device, images.dtype)
-        return self.signed_maps(network(images.detach(), segment=False), pairs).relu()
+        output = network(images.detach(), segment=False)
+        return fused(self.layer_maps(output, pairs), output).relu()
 
     def terms(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total of a batch, and each loss that is weighed, before weighing."""
