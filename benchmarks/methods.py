@@ -37,7 +37,7 @@ GRAD_CAM = {
     "grad_cam_plus_plus": "GradCAMPlusPlus",
     "xgrad_cam": "XGradCAM",
 }
-ON_PIXELS = {"input_x_gradient": "InputXGradient", "integrated_gradients": "IntegratedGradients"}
+ON_PIXELS: dict[Method, str] = {"input_x_gradient": "InputXGradient", "integrated_gradients": "IntegratedGradients"}
 CAPTUM = {"grad_cam": "LayerGradCam", "hires_cam": "LayerGradientXActivation"}
 TORCHCAM = {
     "cam": "CAM",

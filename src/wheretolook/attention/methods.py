@@ -90,7 +90,7 @@ def attention_maps(
             METHODS[method](layer, indices, differentiable=differentiable, channel_weights=channel_weights)
             for layer in each_layer(output)
         ]
-        maps = fused([maps.flatten(0, 1) for maps in found], output).unflatten(0, indices.shape)
+        maps: Tensor = fused([layer.flatten(0, 1) for layer in found], output).unflatten(0, indices.shape)
         maps = maps if signed else maps.relu()
     else:
         maps = output.features.new_zeros(*indices.shape, *output.features.shape[2:])

@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric, Metric
 
 from wheretolook.errors import naming
 from wheretolook.evaluation.erasing import erasing_curves
-from wheretolook.evaluation.maps import Look, other_looks, shown_maps
+from wheretolook.evaluation.maps import OtherLook, other_looks, shown_maps
 from wheretolook.metrics.attention import AttentionMetric, PairMeans, grid_ceiling
 from wheretolook.metrics.classification import ClassificationMetric
 from wheretolook.metrics.figures import FIGURES, Gathered
@@ -73,7 +73,7 @@ class Evaluator(nn.Module):
                 metric.distributed_available_fn = _alone  # type: ignore[assignment]
 
     @torch.no_grad()
-    def update(self, output: GuidedOutput, batch: Batch, others: Sequence[Look] = ()) -> None:
+    def update(self, output: GuidedOutput, batch: Batch, others: Sequence[OtherLook] = ()) -> None:
         """Take in what the network gave for a batch, and for other looks at it where their maps count as well."""
         self.counts.update(batch.segmented)
         self.classification.update(output.class_scores, batch.labels, batch.groups, exclusive=batch.exclusive)
@@ -100,7 +100,7 @@ class Evaluator(nn.Module):
         images: Tensor,
         output: GuidedOutput,
         batch: Batch,
-        others: Sequence[Look] = (),
+        others: Sequence[OtherLook] = (),
     ) -> None:
         """Take in what the network says of a batch's images while they are erased, for every class that they show."""
         if not len(batch.pairs):

@@ -16,7 +16,7 @@ from wheretolook.options.objective import Method
 from wheretolook.records import Cells, GuidedNetwork, GuidedOutput, LayerGrid, side_lengths
 
 
-class Look(NamedTuple):
+class OtherLook(NamedTuple):
     """What a network gave for images in another size or mirrored; its cells lie in the images as they are.
 
     Attributes:
@@ -36,7 +36,7 @@ def other_looks(
     *,
     flip: bool = False,
     scales: Sequence[float] = (),
-) -> list[Look]:
+) -> list[OtherLook]:
     """What a network gives for images mirrored, and in other sizes.
 
     Args:
@@ -55,7 +55,7 @@ def other_looks(
         for mirrored in (False, True) if flip else (False,):
             if scale != 1 or mirrored:
                 output = network(resized.flip(3) if mirrored else resized, segment=False)
-                looks.append(Look(_placed(output, side_lengths(resized), side_lengths(images)), mirrored, scale))
+                looks.append(OtherLook(_placed(output, side_lengths(resized), side_lengths(images)), mirrored, scale))
     return looks
 
 
@@ -64,7 +64,7 @@ def shown_maps(
     pairs: Int[Tensor, "pairs 2"],
     size: tuple[int, int],
     method: Method,
-    others: Sequence[Look] = (),
+    others: Sequence[OtherLook] = (),
 ) -> Float[Tensor, "pairs height width"]:
     """The attention of (image, class) pairs, each cell where it lies in the image.
 
@@ -78,7 +78,7 @@ def shown_maps(
             maximum first, since gradients of means over positions shrink with their number.
     """
     found, sizes = [], {1.0, *(look.scale for look in others)}
-    for look in (Look(output), *others):
+    for look in (OtherLook(output), *others):
         maps = upsampled(pair_maps(look.output, pairs, method=method), size, cells=look.output.cells)
         maps = maps.flip(2) if look.mirrored else maps
         found.append(normalised(maps, "max") if len(sizes) > 1 else maps)
