@@ -8,13 +8,13 @@ from typing import cast, get_args
 from torch import nn
 
 from wheretolook.errors import ConfigError, WeightsError
-from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, Architecture, Padding
+from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, LAST, LAYERS, Architecture, Padding
 from wheretolook.networks.fcn.weights import CLASSIFIER_WIDTHS, FCNWeights, build_fcn, fcn_weights, fill
 from wheretolook.networks.heads import PooledClassifier
 from wheretolook.networks.weights import Weights, broken_description
 from wheretolook.networks.wrapped import build_guided
 from wheretolook.options.network import NetworkOptions
-from wheretolook.options.objective import Method
+from wheretolook.options.objective import Fusion, Method
 from wheretolook.records import CAFFE, GuidedNetwork, Preprocessing
 
 log = logging.getLogger("wheretolook")
@@ -170,12 +170,27 @@ def _attending(network: GuidedNetwork, options: NetworkOptions, weights: Weights
         if network.attention not in get_args(Method):
             raise broken_description(weights.path)
     network.attention = options.attention or network.attention
+    if isinstance(network, FCN):
+        _read_from(network, options, weights)
     if network.attention == "cam" and isinstance(getattr(network, "classifier", None), PooledClassifier):
         raise ConfigError(
             "expected one linear layer behind global average pooling, for the attention method cam, got a classifier "
             "with hidden layers; choose grad_cam or hires_cam"
         )
     return network
+
+
+def _read_from(network: FCN, options: NetworkOptions, weights: Weights | None) -> None:
+    """Read attention where the options say, else where the file says, else from the last layer."""
+    if weights is not None:
+        known, fusion = weights.description.get("layer", [LAST]), weights.description.get("fusion", "mean")
+        if not (isinstance(known, list) and {*map(str, known)} <= LAYERS.keys() and fusion in get_args(Fusion)):
+            raise broken_description(weights.path)
+        network.read_from(*known)
+        network.fusion = fusion
+    if options.layer:
+        network.read_from(*([options.layer] if isinstance(options.layer, str) else options.layer))
+    network.fusion = options.fusion or network.fusion
 
 
 def _whole_fcn(
@@ -226,6 +241,6 @@ def _is_fcn(options: NetworkOptions, weights: Weights | None, make: Callable[...
 
 
 def _require_fcn_options(options: NetworkOptions) -> None:
-    for name in ("arguments", "layer", "fusion", "input_size", "scores", "segments"):
+    for name in ("arguments", "input_size", "scores", "segments"):
         if getattr(options, name) not in ({}, None, "classifier"):
-            raise ConfigError(f"an FCN has one layer and one classifier of its own; leave out network.{name}")
+            raise ConfigError(f"an FCN has its own classifier and takes images of any size; leave out network.{name}")

@@ -3,6 +3,7 @@
 Source: arXiv:1411.4038 (FCN32s, FCN16s, FCN8s) and arXiv:1409.1556 (VGG16). Layers are named as in the public weights.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -13,15 +14,21 @@ from torch import Tensor, nn
 
 from wheretolook.errors import ConfigError, ImageSizeError
 from wheretolook.networks.heads import PooledClassifier, classify
+from wheretolook.networks.reading import gradients_as_they_are
 from wheretolook.networks.recording import recorded
-from wheretolook.records import CAFFE, Cells, GuidedNetwork, GuidedOutput, Part, Preprocessing, side_lengths
+from wheretolook.records import CAFFE, Cells, GuidedNetwork, GuidedOutput, LayerGrid, Part, Preprocessing, side_lengths
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
 CAFFE_BORDER = 100
 SMALLEST_SIDE = 32
 
-CELLS = Cells((16.0, 16.0), (7.5, 7.5))  # of conv5_3: four pools of 2x2, each rounding up, at any size of image
+LAYERS = {  # where attention may be read, after the ReLU: two, three and four pools of 2x2, each rounding up
+    "conv3_3": Cells((4.0, 4.0), (1.5, 1.5)),
+    "conv4_3": Cells((8.0, 8.0), (3.5, 3.5)),
+    "conv5_3": Cells((16.0, 16.0), (7.5, 7.5)),
+}
+LAST = "conv5_3"
 
 CAFFE_CROPS = {8: (5, 9, 31), 16: (5, 27), 32: (19,)}  # by stride: of each skip's scores, then of the result
 
@@ -47,12 +54,19 @@ class Trunk(nn.Module):
                 self.add_module(f"conv{block}_{layer}", nn.Conv2d(channels, width, 3, padding=1))
                 channels = width
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"], *, border: int = 1) -> Pools:
+    def forward(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        border: int = 1,
+        take: Callable[[str, Tensor], Tensor] = lambda name, features: features,
+    ) -> Pools:
         """Features for the three strides of the segmenter: after pool3, after pool4 and of conv5_3 (before pool5).
 
         Args:
             images: preprocessed.
             border: zeros around the image before the first convolution; 100 in the original segmenter.
+            take: gives back what to go on with, of the name of each block's last layer and its features.
         """
         pooled = []
         features = images
@@ -62,6 +76,7 @@ class Trunk(nn.Module):
                 padding = border if (block, layer) == (1, 1) else 1
                 # in place: no one else holds the convolution's output, and the ReLU needs only its own
                 features = F.conv2d(features, convolution.weight, convolution.bias, padding=padding).relu_()
+            features = take(f"conv{block}_{depth}", features)
             if block < len(VGG16_DEPTHS):
                 features = pool(features)
             pooled.append(features)
@@ -159,6 +174,7 @@ class FCN(GuidedNetwork):
         torch.Size([1, 3, 40, 56])
     """
 
+    layers: tuple[str, ...] = (LAST,)
     stride: int
     trunk: Trunk
     segmenter: Segmenter
@@ -209,8 +225,19 @@ class FCN(GuidedNetwork):
         """Trunk, classifier or segmenter."""
         return [self.get_submodule(name)]
 
+    def read_from(self, *names: str) -> None:
+        """Read attention from other layers than conv5_3, or from several, whose maps become one as `fusion` says.
+
+        Raises:
+            ConfigError: a name that is none of theirs, or a name twice.
+        """
+        if not names or len({*names} & LAYERS.keys()) < len(names):
+            raise ConfigError(f"expected layers of an FCN, each once, of {', '.join(LAYERS)}, got {' '.join(names)}")
+        self.layers = tuple(sorted(names))
+
     def describe(self) -> dict[str, Any]:
         """Which FCN, and what its arrays do not tell; widths and class count are in their shapes."""
+        read = {} if self.layers == (LAST,) else {"layer": list(self.layers), "fusion": self.fusion}
         return {
             "network": f"fcn{self.stride}s",
             "class_names": list(self.class_names),
@@ -219,6 +246,7 @@ class FCN(GuidedNetwork):
             "padding": self.padding,
             "dropout": self.segmenter.dropout.p,
             "classifier_dropout": self.classifier.dropout.p,
+            **read,
         }
 
     def reset_classifier(self, seed: int) -> None:
@@ -246,13 +274,40 @@ class FCN(GuidedNetwork):
                 f"expected images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {size[1]}x{size[0]}; "
                 "give a larger resize or crop"
             )
-        pools = self.trunk(images)
-        output = classify(self.classifier, pools[2])._replace(cells=CELLS)
+        if self.layers == (LAST,):
+            pools = self.trunk(images)
+            output = classify(self.classifier, pools[2])._replace(cells=LAYERS[LAST])
+        else:
+            output, pools = self._of_layers(images)
         if not segment:
             return output
         if self.padding == "caffe":
             pools = self.trunk(images, border=CAFFE_BORDER)
         return output._replace(mask_scores=self.segmenter(pools, size))
+
+    def _of_layers(self, images: Tensor) -> tuple[GuidedOutput, Pools]:
+        """The record of several layers, or of an earlier one: gradients are on from the first of them."""
+        grids: dict[str, LayerGrid] = {}
+        differentiable = False
+
+        def take(name: str, features: Tensor) -> Tensor:
+            nonlocal differentiable
+            if name not in self.layers:
+                return features
+            if not grids:
+                differentiable = torch.is_grad_enabled() and features.requires_grad
+                if not differentiable:
+                    torch.set_grad_enabled(True)  # until the forward ends: `gradients_as_they_are` puts it back
+                    features = features.detach().requires_grad_()
+            grids[name] = LayerGrid(features, LAYERS[name])
+            return features
+
+        with gradients_as_they_are():
+            pools = self.trunk(images.clone() if images.is_inference() else images, take=take)
+            scores = classify(self.classifier, pools[2]).class_scores
+        first, *others = grids.values()
+        output = GuidedOutput(scores, first.features, None, differentiable, first.cells, fusion=self.fusion)
+        return output._replace(layers=tuple(grids.values()) if others else ()), pools
 
 
 def _check(
