@@ -133,7 +133,10 @@ def test_a_network_that_there_is_not(name, says, own_module):
         (NetworkOptions("smp:Unet", {"encoder_name": "resnet19"}), "Unet cannot be made with encoder_name='resnet19'"),
         (NetworkOptions("torchvision:resnet18", segmenter_width=8), "network.segmenter_width is of an FCN"),
         (NetworkOptions("fcn8s", {"depth": 3}), "leave out network.arguments"),
-        (NetworkOptions(layer="trunk"), "leave out network.layer"),
+        (
+            NetworkOptions(layer="trunk"),
+            "expected layers of an FCN, each once, of conv3_3, conv4_3, conv5_3, got",
+        ),
         (NetworkOptions(scores="pooled"), "leave out network.scores"),
     ],
 )
