@@ -82,11 +82,10 @@ def test_several_become_one_on_the_finest() -> None:
         for fine, coarse in ((5, 3), (7, 4))
     )
     for index in range(3):
-        fine, coarse = (by_hand(network, index)[name].relu() for name in network.layers)
-        both = [
-            layer / layer.amax(dim=(1, 2), keepdim=True).clamp(min=1e-30) for layer in (fine, rows @ coarse @ columns.T)
-        ]
-        torch.testing.assert_close(attention_maps(output)[:, index], torch.maximum(*both), rtol=1e-4, atol=1e-5)
+        maps = [by_hand(network, index)[name].relu() for name in network.layers]
+        fine, coarse = (layer / layer.amax(dim=(1, 2), keepdim=True).clamp(min=1e-30) for layer in maps)
+        found = attention_maps(output)[:, index]
+        torch.testing.assert_close(found, torch.maximum(fine, rows @ coarse @ columns.T), rtol=1e-4, atol=1e-5)
 
 
 def hat(place: float, count: int) -> Tensor:

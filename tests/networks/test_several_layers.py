@@ -51,14 +51,17 @@ def read_at(maps: np.ndarray[Any, Any], cells: Cells, where: Cells, grid: tuple[
     return maps
 
 
+def divided(maps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    high = maps.max(axis=(1, 2), keepdims=True)
+    return maps / np.where(high > 0, high, 1)
+
+
 def expected(module: nn.Module, cells: list[Cells], fusion: str) -> Tensor:
     """The maps of layer3 and layer4 as one: read at the finer cells, divided by their maxima, mean or maximum."""
     classes = []
     for class_index in range(CLASSES):
-        fine, coarse = (layer_map(module, name, class_index) for name in LAYERS)
-        both = np.stack([fine, read_at(coarse, cells[1], cells[0], fine.shape[1:])]).clip(0)
-        high = both.max(axis=(2, 3), keepdims=True)
-        both = both / np.where(high > 0, high, 1)
+        fine, coarse = (divided(layer_map(module, name, class_index).clip(0)) for name in LAYERS)
+        both = np.stack([fine, read_at(coarse, cells[1], cells[0], fine.shape[1:])])
         classes.append(both.mean(axis=0) if fusion == "mean" else both.max(axis=0))
     return torch.from_numpy(np.stack(classes, axis=1)).float()
 

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wheretolook.cells import onto_grid
-from wheretolook.options.objective import Fusion
 from wheretolook.records import GuidedOutput, side_lengths
 
 
@@ -33,9 +32,9 @@ def fused(maps: Sequence[Float[Tensor, "pairs _ _"]], output: GuidedOutput) -> F
 
         F = fuse of relu(A_l) / max A_l,    fuse the mean over the layers l, or their maximum cell by cell
 
-    Where no layer is above 0, F is what they say against the class: minus the fuse of relu(-A_l) / max(-A_l); so the
-    ReLU of F is the fused ReLUs. The extremes are differentiated along: to make one layer's map smaller as a whole
-    gains nothing.
+    each read where the finest layer's cells lie. Where no layer is above 0, F is what they say against the class: minus
+    the fuse of relu(-A_l) / max(-A_l); so the ReLU of F is the fused ReLUs. The extremes are differentiated along: to
+    make one layer's map smaller as a whole gains nothing.
 
     Args:
         maps: of each layer of `each_layer`, before their ReLU.
@@ -53,16 +52,19 @@ def fused(maps: Sequence[Float[Tensor, "pairs _ _"]], output: GuidedOutput) -> F
     """
     if not output.layers:
         return maps[0]
-    grid = side_lengths(output.features)
-    here = [onto_grid(layer, grid, own.cells, output.cells) for layer, own in zip(maps, output.layers, strict=True)]
-    speaks_for = _fuse([_by_maximum(layer.relu()) for layer in here], output.fusion)
-    against = _fuse([_by_maximum((-layer).relu()) for layer in here], output.fusion)
+    speaks_for = _fuse([layer.relu() for layer in maps], output)
+    against = _fuse([(-layer).relu() for layer in maps], output)
     return torch.where(speaks_for > 0, speaks_for, -against)
 
 
-def _fuse(maps: Sequence[Tensor], fusion: Fusion) -> Tensor:
-    stacked = torch.stack(list(maps))
-    return stacked.mean(dim=0) if fusion == "mean" else stacked.amax(dim=0)
+def _fuse(maps: Sequence[Tensor], output: GuidedOutput) -> Tensor:
+    grid = side_lengths(output.features)
+    here = [
+        onto_grid(_by_maximum(layer), grid, own.cells, output.cells)
+        for layer, own in zip(maps, output.layers, strict=True)
+    ]
+    stacked = torch.stack(here)
+    return stacked.mean(dim=0) if output.fusion == "mean" else stacked.amax(dim=0)
 
 
 def _by_maximum(maps: Tensor, eps: float = 1e-30) -> Tensor:
