@@ -103,6 +103,7 @@ def test_where_everything_is_annotated_nothing_is_asked_for(capsys: pytest.Captu
 def test_what_cannot_work_is_said_before_the_work(capsys: pytest.CaptureFixture[str]):
     write(Path("data"))
     assert "at least 1 image to annotate" in complaint(capsys, *REPAIR, "--count=0")
+    assert "expected one device" in complaint(capsys, *REPAIR, "--hardware.devices=2")
     assert "there is no split 'tset'" in complaint(capsys, *REPAIR, "--data.val_split=tset")
     assert not Path("repaired").exists()
 

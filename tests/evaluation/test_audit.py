@@ -51,6 +51,23 @@ def test_a_network_that_learned_the_same_squares_without_frames_is_fine(found: d
     assert len(audited.wrong_reasons(RULE)) < 5
 
 
+def test_right_for_the_wrong_reason_is_off_the_object_or_betrayed_by_what_was_tried(found: dict[str, Audit]):
+    audited = found["shortcut"]
+    listed = [(pair.name, pair.class_index) for pair in audited.wrong_reasons(replace(RULE, off_object=0.0))]
+    tried = {(trial.name, trial.class_index): trial.right for trial in audited.trials}
+    assert len(listed) > 45 and len(set(listed)) == len(listed)
+    for pair in audited.pairs:
+        right = tried[pair.name, pair.class_index]
+        betrayed = pair.right and right["object_erased"] and not right["other_background"]
+        assert ((pair.name, pair.class_index) in listed) == betrayed or pair.energy == 0
+    bare = replace(audited, trials=[])
+    off = bare.wrong_reasons(RULE)
+    assert off == sorted(off, key=lambda pair: (pair.energy / pair.chance, -pair.probability)) and off
+    assert {pair.name for pair in off} == {
+        pair.name for pair in audited.pairs if pair.right and pair.energy <= pair.chance and not pair.empty
+    }
+
+
 def test_a_network_that_learned_nothing_is_not_called_fine(found: dict[str, Audit]):
     assert not {one.verdict.word for one in found["untrained"].classes} & {"fine", "shortcut"}
 

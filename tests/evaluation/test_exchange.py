@@ -48,6 +48,8 @@ class Background(ConstantNetwork):
         free = images[:, 1] < 0.05
         seen = (10 * (images[:, 0] * free).sum(dim=(1, 2)) / free.sum(dim=(1, 2))).round()
         scores = torch.stack([-(seen - 1 - index).abs() + 0.1 for index in range(3)], dim=1)
+        with torch.inference_mode(False), torch.enable_grad():
+            scores = scores.clone() + output.class_scores / 1000  # so that it has maps
         return output._replace(class_scores=scores)
 
 

@@ -22,7 +22,7 @@ from wheretolook.metrics.figures import FIGURES
 from wheretolook.networks.build import classifying, given_network
 from wheretolook.networks.files import read_weights
 from wheretolook.options.audit import Audit as AuditOptions
-from wheretolook.report.audit import audit_record, audit_table, write_classes
+from wheretolook.report.audit import TOLD, audit_record, audit_table, worst_first, write_classes
 from wheretolook.report.audit_page import audit_sections
 from wheretolook.report.audit_pictures import AuditPictures, audit_pictures, contexts_sheet
 from wheretolook.report.page import write_page
@@ -95,7 +95,7 @@ def measured(options: AuditOptions) -> Audit:
     _write(found, shown, options, out)
     contexts_sheet(dataset, found, out / SHEET_FILE, options.pictures)
     console.print(audit_table(found))
-    for one in found.classes:
+    for one in worst_first(found.classes)[:TOLD]:
         console.print(f"{one.name}: {one.verdict.word}. {one.verdict.reason}", markup=False, highlight=False)
     console.print(counted(found))
     return found
@@ -117,7 +117,7 @@ def _tracked(trials: Iterable[Trial], total: int) -> Iterator[Trial]:
 
 def _write(found: Audit, shown: AuditPictures, options: AuditOptions, out: Path) -> None:
     settings = {"options": asdict(options), **environment()}
-    write_json(out / AUDIT_FILE, {**audit_record(found), **settings})
+    write_json(out / AUDIT_FILE, {**audit_record(found, options.rule), **settings})
     sections = audit_sections(found, options.rule, shown, yaml.safe_dump(settings, sort_keys=False))
     name = options.weights or str(options.network.name)
     write_page(out / PAGE_FILE, f"Audit of {name}", sections, subtitle=f"images: {options.data.split}")

@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _how_to_go_on(command: str) -> str:
-    if command in ("run", "demo"):
+    if command in ("run", "demo", "repair"):
         return "; the same command goes on from the last checkpoint"
     return "; --resume goes on from the last checkpoint" if command.startswith("train-") else ""
 

@@ -42,6 +42,8 @@ def repair(options: Repair) -> Path | None:
     out = user_path(options.out)
     if options.count < 1:
         raise ConfigError(f"expected at least 1 image to annotate, got {options.count}")
+    if options.hardware.devices != 1 or options.hardware.nodes != 1:
+        raise ConfigError("expected one device for all steps of a repair; train-gain guides on several")
     open_dataset(options.data, options.data.val_split)  # before the work, not after
     require_writable(out)
     before = _audited(options, options.weights, out / "before")

@@ -88,17 +88,30 @@ class Audit:
     trials: list[Trial]
 
     def wrong_reasons(self, rule: RuleOptions) -> list[PairFigures]:
-        """Pairs that are right while attention is off the object, the least attention on it first.
+        """Pairs that are right for the wrong reason, those with the least attention on the object first.
+
+        That is: attention is off the object; or the class is recognised without the object as well, and not with it in
+        front of another class's background.
 
         Args:
             rule: says how little is off.
         """
-        off = [
+        betrayed = {
+            (trial.name, trial.class_index)
+            for trial in self.trials
+            if trial.right.get("object_erased") and trial.right.get("other_background") is False
+        }
+        found = [
             pair
             for pair in self.pairs
-            if pair.right and pair.annotated and not pair.empty and pair.energy <= rule.off_object * pair.chance
+            if pair.right
+            and pair.annotated
+            and (
+                (not pair.empty and pair.energy <= rule.off_object * pair.chance)
+                or (pair.name, pair.class_index) in betrayed
+            )
         ]
-        return sorted(off, key=lambda pair: (pair.energy / pair.chance, -pair.probability))
+        return sorted(found, key=lambda pair: (pair.energy / pair.chance, -pair.probability))
 
     def wrong(self) -> list[PairFigures]:
         """Pairs that are wrong, the surest first."""

@@ -13,9 +13,13 @@ from wheretolook.evaluation.audit import Audit, ClassAudit
 from wheretolook.evaluation.contexts import Context
 from wheretolook.evaluation.exchange import CHANGES
 from wheretolook.evaluation.intervals import Interval
+from wheretolook.evaluation.judged import WORDS
+from wheretolook.evaluation.pairs import PairFigures
 from wheretolook.files import replacing
+from wheretolook.options.audit import RuleOptions
 from wheretolook.report.tables import ABSENT, text_table
 
+TOLD = 40  # classes of which is said why, of more the worst
 INTERVALS = ("recognised", "focus", "fall", "border")
 SINGLE = ("images", "annotated", "tried", "mistaken", "follows", "energy", "chance", "ceiling")
 CHANGED = {
@@ -28,19 +32,26 @@ CHANGED = {
 }
 
 
-def audit_record(audit: Audit) -> dict[str, Any]:
+def audit_record(audit: Audit, rule: RuleOptions) -> dict[str, Any]:
     """An audit as JSON has it, but for the records of pairs, which have a table of their own.
 
     Args:
         audit: what was found.
+        rule: says what is right for the wrong reason.
     """
     return {
         "shortcut_classes": [found.name for found in audit.classes if found.verdict.word == "shortcut"],
         "figures": audit.figures,
         "classes": [_class_record(found) for found in audit.classes],
+        "wrong_reasons": [_named(pair) for pair in audit.wrong_reasons(rule)],
+        "wrong": [_named(pair) for pair in audit.wrong()],
         "groups": [asdict(group) for group in audit.groups],
         "trials": [trial._asdict() for trial in audit.trials],
     }
+
+
+def _named(pair: PairFigures) -> dict[str, str]:
+    return {"image": pair.name, "class": pair.class_name}
 
 
 def _class_record(found: ClassAudit) -> dict[str, Any]:
@@ -90,6 +101,20 @@ def _number(value: float | int) -> object:
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
+def worst_first(classes: Sequence[ClassAudit]) -> list[ClassAudit]:
+    """Classes by their verdicts, and within each by how much the background says.
+
+    Args:
+        classes: in any order.
+    """
+
+    def key(one: ClassAudit) -> tuple[int, float]:
+        fall = one.evidence.fall.value
+        return WORDS.index(one.verdict.word), 0.0 if math.isnan(fall) else -fall
+
+    return sorted(classes, key=key)
+
+
 def audit_table(audit: Audit) -> Table:
     """The verdicts for the terminal, a line a class.
 
@@ -112,7 +137,7 @@ def audit_table(audit: Audit) -> Table:
                 ),
             ),
         ]
-        for found in audit.classes
+        for found in worst_first(audit.classes)
     ]
     caption = (
         "in percent; right: as it is, before another image's background, without the object; way: of attention, from "

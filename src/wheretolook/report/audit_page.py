@@ -11,13 +11,14 @@ from wheretolook.evaluation.judged import WORDS, judged
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.options.audit import RuleOptions
 from wheretolook.report import charts
-from wheretolook.report.audit import CHANGED, percent
+from wheretolook.report.audit import CHANGED, TOLD, percent, worst_first
 from wheretolook.report.audit_pictures import AuditPictures
 from wheretolook.report.components import Code, Details, Gallery, Part, Section, Table, Text, Verdict
 from wheretolook.report.tables import ABSENT, cell, number
 
 QUESTION = "Does the network look at the right thing?"
 RAMP = "attention, from none to the map's own maximum; lines at 20 % and 50 % of it"
+CHARTED = 20  # classes, of more the worst
 SHOWN = ("as_it_is", "own_background", "other_background", "object_erased")
 LEGEND = (
     "Its background: that of another image of the class, lent with its own object painted over; another's background: "
@@ -72,7 +73,7 @@ def verdict_of(audit: Audit) -> Verdict:
 
 def _verdicts(audit: Audit) -> list[Part]:
     """A table to compare, and a paragraph a class to read."""
-    order = sorted(audit.classes, key=lambda one: WORDS.index(one.verdict.word))
+    order = worst_first(audit.classes)
     heads = ["Class", "verdict", "images", "right", *(CHANGED[key] for key in SHOWN[1:]), "fall", "on the object"]
     rows = [
         [
@@ -86,7 +87,7 @@ def _verdicts(audit: Audit) -> list[Part]:
         ]
         for one in order
     ]
-    words = [f"{one.name}: {one.verdict.word}. {one.verdict.reason}" for one in order]
+    words = [f"{one.name}: {one.verdict.word}. {one.verdict.reason}" for one in order[:TOLD]]
     return [Table("The classes, the worst first, in percent", heads, rows), Text("\n\n".join(words))]
 
 
@@ -98,13 +99,14 @@ def _rule(rule: RuleOptions) -> list[Part]:
 
 
 def _behaviour(audit: Audit) -> list[Part]:
-    classes = [one for one in audit.classes if one.evidence.tried]
+    classes = [one for one in worst_first(audit.classes) if one.evidence.tried]
     if not classes:
         return [Text("No image has a mask or box, so that nothing could be erased or exchanged.")]
-    series = {CHANGED[key]: [100 * one.evidence.rates[key] for one in classes] for key in SHOWN}
+    charted = classes[:CHARTED]
+    series = {CHANGED[key]: [100 * one.evidence.rates[key] for one in charted] for key in SHOWN}
     chart = charts.bars(
         "Share of images in which the class is recognised",
-        [one.name for one in classes],
+        [one.name for one in charted],
         series,
         up="images, in percent",
         description="For each class, how often it is recognised as it is and after each change of the image.",
@@ -141,7 +143,8 @@ def _wrong_reasons(audit: Audit, rule: RuleOptions, shown: AuditPictures) -> Par
         shown.wrong_reasons,
         total,
         "attention over chance",
-        f"right, with no more attention on the object than {rule.off_object:g} times a uniform map; the least first",
+        f"right, and either with no more attention on the object than {rule.off_object:g} times a uniform map has, or "
+        "as well without the object, and not in front of another class's background; the least attention first",
         ramp=RAMP,
     )
 

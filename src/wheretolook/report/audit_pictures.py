@@ -10,6 +10,7 @@ from PIL import Image
 from wheretolook.data.dataset import ImageDataset
 from wheretolook.evaluation.audit import Audit, ClassAudit
 from wheretolook.evaluation.contexts import Context, Patch
+from wheretolook.evaluation.exchange import Trial
 from wheretolook.evaluation.explain import explain
 from wheretolook.evaluation.pairs import PairFigures
 from wheretolook.options.audit import RuleOptions
@@ -44,14 +45,17 @@ def audit_pictures(
         count: most pictures of each kind.
     """
     numbers = {name: number for number, name in enumerate(dataset.names)}
+    trials = {(trial.name, trial.class_index): trial for trial in audit.trials}
     wrong_reasons, wrong = (
-        [_card(network, dataset, numbers, pair) for pair in pairs[:count]]
+        [_card(network, dataset, numbers, pair, trials.get((pair.name, pair.class_index))) for pair in pairs[:count]]
         for pairs in (audit.wrong_reasons(rule), audit.wrong())
     )
     return AuditPictures(wrong_reasons, wrong, [_context_card(dataset, numbers, *one) for one in shared(audit)[:count]])
 
 
-def _card(network: GuidedNetwork, dataset: ImageDataset, numbers: dict[str, int], pair: PairFigures) -> Card:
+def _card(
+    network: GuidedNetwork, dataset: ImageDataset, numbers: dict[str, int], pair: PairFigures, trial: Trial | None
+) -> Card:
     """An image beside its attention for a class."""
     found = explain(network, [collate([dataset[numbers[pair.name]]])], only_annotated=False)
     shown = next(one for one in found if one.class_index == pair.class_index)
@@ -65,6 +69,10 @@ def _card(network: GuidedNetwork, dataset: ImageDataset, numbers: dict[str, int]
     facts = [("shows", pair.class_name), ("called", pair.predicted), ("chance", f"{100 * pair.probability:.0f} %")]
     if pair.annotated:
         facts.append(("on the object", f"{100 * pair.energy:.0f} %, of a uniform map {100 * pair.chance:.0f} %"))
+    if trial is not None and "object_erased" in trial.right:
+        facts.append(("without the object", "recognised" if trial.right["object_erased"] else "not recognised"))
+    if trial is not None and trial.predicted is not None:
+        facts.append(("on another's background", f"called {network.class_names[trial.predicted]}"))
     gain = pair.energy / pair.chance if pair.annotated else None
     return Card(pair.name, pictures, pair.class_name, pair.group, gain, facts, "bad")
 

@@ -19,6 +19,7 @@ from wheretolook.report.tables import cell, number, text_table
 
 QUESTION = "Is the network repaired?"
 SHORTCUT = "shortcut"
+CHARTED = 20  # classes
 
 
 class Audited(NamedTuple):
@@ -165,9 +166,11 @@ def repair_sections(before: Audited, after: Audited, annotated: int, settings: s
 
 
 def _changes(before: Audited, after: Audited) -> list[Part]:
-    names = [one["name"] for one in before.record["classes"]]
+    names = [one["name"] for one in before.record["classes"]][:CHARTED]
     series = {
-        f"{change}, {when}": [100 * number(one["evidence"]["rates"][key]) for one in audited.record["classes"]]
+        f"{change}, {when}": [100 * number(one["evidence"]["rates"][key]) for one in audited.record["classes"]][
+            :CHARTED
+        ]
         for change, key in (("own background", "own_background"), ("another class's", "other_background"))
         for when, audited in (("before", before), ("after", after))
     }
