@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wheretolook.attention.grad_cam import channel_weights
+from wheretolook.attention.gradients import score_gradients
 from wheretolook.attention.methods import METHODS, attention_maps
 from wheretolook.errors import ConfigError
 from wheretolook.options.objective import OF_PIXELS, OF_TOKENS, Method
@@ -197,6 +199,27 @@ def test_cam_refuses_other_classifiers_in_one_line(what: str, mode: Callable[[],
         attention_maps(output, method="cam")
     assert "\n" not in str(caught.value)
     output.class_scores.sum().backward()  # the graph is whole
+
+
+def test_cam_refuses_a_classifier_that_looks_a_little_harder_at_one_place():
+    """By a thousandth, which is a hundred times what rounding makes of equal weights."""
+    head, _ = linear_output()
+    features = torch.rand(2, head.in_features, 3, 4, dtype=head.weight.dtype, requires_grad=True)
+    harder = torch.ones(3, 4, dtype=features.dtype)
+    attention_maps(GuidedOutput(head((features * harder).mean(dim=(2, 3))), features), method="cam")
+    harder[1, 2] = 1.001
+    with pytest.raises(ConfigError, match="expected one linear layer behind global average pooling"):
+        attention_maps(GuidedOutput(head((features * harder).mean(dim=(2, 3))), features), method="cam")
+
+
+def test_gradients_keep_no_graph_unless_they_are_asked_to():
+    classifier = smooth_classifier(3, 2)
+    features = torch.rand(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    for find in (score_gradients, channel_weights):
+        found = [
+            find(classifier(features), features, torch.tensor([[0, 1]]), **how) for how in ({}, {"create_graph": True})
+        ]
+        assert [one.requires_grad for one in found] == [False, True] and torch.equal(*found)
 
 
 def test_cam_refuses_the_fcns_classifier_and_a_vision_transformers():

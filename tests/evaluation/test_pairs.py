@@ -11,7 +11,7 @@ import torch
 from wheretolook.errors import DataError
 from wheretolook.evaluation.evaluate import evaluate
 from wheretolook.evaluation.pairs import PairFigures, border_band, measure_pairs
-from wheretolook.records import VOID, Batch, collate
+from wheretolook.records import VOID, Batch, GuidedOutput, collate
 from wheretolook.report.pairs import read_pairs, write_pairs
 
 from ..training.made import NAMES, ConstantNetwork, floats, made_batch, made_network, made_samples
@@ -94,6 +94,41 @@ def test_a_pencil_says_what_lies_on_the_border():
     blind = sample._replace(image=torch.zeros(3, 10, 10))
     (pair,) = measure_pairs(ConstantNetwork(), [collate([blind])])
     assert pair.empty and pair.energy == pair.border == 0 and not pair.right
+
+
+class Halved(ConstantNetwork):
+    """Its features are means of two by two pixels."""
+
+    def forward(self, images: torch.Tensor, *, segment: bool = True) -> GuidedOutput:
+        output = super().forward(images, segment=segment)
+        with torch.inference_mode(False), torch.enable_grad():
+            features = torch.nn.functional.avg_pool2d(output.features.detach(), 2).clone().requires_grad_()
+            return output._replace(features=features, class_scores=features.mean(dim=(2, 3)) - self.margin)
+
+
+def test_the_ceiling_is_the_energy_of_each_cells_share_stretched_by_hand():
+    """Weights of a stretched cell: 3/4 of its own and 1/4 of the nearest beside it, none beyond the edge."""
+    mask = torch.zeros(10, 10, dtype=torch.long)
+    mask[3:6, 4:9], mask[7] = 1, VOID
+    plane = torch.where(mask == VOID, VOID, mask).to(torch.uint8)[None]
+    labels = torch.tensor([True, False, False])
+    sample = made_samples()[0]._replace(image=torch.zeros(3, 10, 10), mask=mask, labels=labels, targets=plane)
+    (pair,) = measure_pairs(Halved(), [collate([sample])])
+    cells = [
+        [float((mask[2 * i : 2 * i + 2, 2 * j : 2 * j + 2] == 1).float().mean()) for j in range(5)] for i in range(5)
+    ]
+
+    def near(pixel: int) -> list[tuple[int, float]]:
+        beside = min(max(pixel // 2 + (1 if pixel % 2 else -1), 0), 4)
+        return [(pixel // 2, 0.75), (beside, 0.25)]
+
+    inside = everywhere = 0.0
+    for row in range(10):
+        for column in range(10):
+            value = sum(a * b * cells[i][j] for i, a in near(row) for j, b in near(column))
+            inside += value * (mask[row, column] == 1).item()
+            everywhere += value * (mask[row, column] != VOID).item()
+    assert pair.ceiling == pytest.approx(inside / everywhere) and 0.5 < pair.ceiling < 0.9
 
 
 def test_the_border_is_a_tenth_of_the_shorter_side():

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from wheretolook.data import open_dataset
-from wheretolook.evaluation.propagate import PENALTIES, Probe, cross_validated, gathered, probable_mask, seen_in
+from wheretolook.evaluation.propagate import (
+    PENALTIES,
+    Probe,
+    cross_validated,
+    gathered,
+    overlap,
+    probable_mask,
+    seen_in,
+)
 from wheretolook.options.data import DataOptions, ScenesOptions
 from wheretolook.records import VOID, Sample
 
@@ -109,3 +117,8 @@ def test_of_penalties_the_one_that_serves_others_best_is_taken(monkeypatch: pyte
         assert penalty == best and asked == [each for each in PENALTIES for _ in range(3)]
         shares = [float((known.shares[known.images == number] > 0.5).float().mean()) for number in range(3)]
         assert overlap == pytest.approx(sum(shares) / 3)
+
+
+def test_of_nothing_said_and_nothing_true_the_overlap_is_none():
+    assert overlap(torch.tensor([-1.0, 0.0]), torch.tensor([0.5, 0.0])) == 0
+    assert overlap(torch.tensor([1.0, -1.0]), torch.tensor([0.51, 0.5])) == 1
