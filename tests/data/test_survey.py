@@ -85,7 +85,7 @@ def test_boxes_labels_and_groups_are_told_apart(tmp_path):
     write_lines(tmp_path / "splits/train.txt", *"0123")
     write_lines(tmp_path / "groups.csv", "image,place", "0,sea", "1,sea", "2,land", "3,land")
     found = surveyed(tmp_path, group_by=["place"])
-    assert found.kinds == {"boxes or zones": 1, "labels only": 3}
+    assert found.kinds == {"boxes, marks or zones": 1, "labels only": 3}
     assert found.groups == {"cat, sea": 1, "dog, sea": 1, "cat, land": 1, "dog, land": 1}
     assert "train: the group 'cat, sea' has 1 image: its figures will say little" in found.problems
 

@@ -49,3 +49,14 @@ def test_a_box_of_nearly_the_whole_image_is_an_object_and_no_zone():
     planes[0, :, 1:], planes[1, 0, 0] = 1, 1
     drawn = annotated_picture(sample(planes.tolist(), segmented=False))
     assert drawn.min() > 0.1 and np.ptp(drawn, axis=2)[:, 1:].min() > 0.05 and np.ptp(drawn, axis=2)[1:, 0].max() < 0.01
+
+
+def test_marks_are_drawn_in_their_colours_and_black_on_an_image_that_stays_to_be_seen():
+    planes = torch.full((2, 4, 6), VOID)
+    planes[:, 0, 0], planes[:, 3, 5] = 0, 0
+    planes[0, 3, 5] = planes[1, 0, 1] = 1
+    planes[0, 0, 1] = 0
+    drawn = annotated_picture(sample(planes.tolist()))
+    assert (drawn[0, 0] == 0).all() and drawn[1:3].min() > 0.3 and drawn[1:3].max() < 1
+    coloured = np.argwhere(np.ptp(drawn, axis=2) > 0.05).tolist()
+    assert coloured == [[0, 1], [3, 5]]

@@ -115,7 +115,7 @@ def kind_of(sample: Sample) -> str:
     if sample.segmented:
         return "masks"
     if (sample.targets != VOID).any():
-        return "boxes or zones"
+        return "boxes, marks or zones"
     return "labels only" if sample.labels.any() else "nothing"
 
 
@@ -129,9 +129,9 @@ def _look(sample: Sample, found: _Found, pictures: int) -> None:
     first = found.prints.setdefault(pixels, sample.name)
     if first != sample.name:
         found.twins.append((first, sample.name))
-    if kind in ("masks", "boxes or zones"):
+    if kind in ("masks", "boxes, marks or zones"):
         _look_at_objects(sample, found)
-        if found.kinds["masks"] + found.kinds["boxes or zones"] - 1 >= len(found.annotated) * found.every:
+        if found.kinds["masks"] + found.kinds["boxes, marks or zones"] - 1 >= len(found.annotated) * found.every:
             found.annotated.append(_small(sample))
         if len(found.annotated) > 4 * pictures + 4:
             found.annotated, found.every = found.annotated[::2], 2 * found.every

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from wheretolook.records import VOID, Sample
+from wheretolook.records import VOID, Sample, shows_object
 from wheretolook.report.paint import Picture, grey, paled, picture
 from wheretolook.report.sheet import SheetCell, end_of, picture_sheet
 from wheretolook.report.style import class_colour
@@ -14,7 +14,8 @@ from wheretolook.report.style import class_colour
 CLASSES_NAMED = 24
 OPACITY = 0.6
 CONTRAST = 0.6  # of the grey image under the annotation
-MOST = 0.6  # of an image: a plane that is 1 on more of it, and of no object, says where not to look
+MOST = 0.6  # of an image: a plane that is 1 on more of it, and of no object, says where not to look, and one that says
+# nothing of more of it has marks in place of outlines
 
 
 def annotation_sheet(
@@ -44,7 +45,8 @@ def annotated_picture(sample: Sample) -> Picture:
     """The image with its planes drawn in: grey, so that a lemon is seen to be annotated, unless nothing is drawn.
 
     Args:
-        sample: the image; an object is tinted in its class's colour, and black is where not to look.
+        sample: the image; an object is tinted in its class's colour, and black is where not to look, or where a mark
+            says that no class is.
     """
     if not (sample.targets == 1).any():
         return picture(sample.image)
@@ -56,6 +58,9 @@ def annotated_picture(sample: Sample) -> Picture:
         else:
             colour = np.array(to_rgb(class_colour(index)))
             result[inside] = (1 - OPACITY) * result[inside] + OPACITY * colour
-    if sample.segmented:
+    told = sample.targets[shows_object(sample.targets)].numpy()
+    if (told == VOID).mean() > MOST:  # a few marks: what is not marked is no void to be shown
+        result[(told == 0).any(axis=0) & ~(told == 1).any(axis=0)] = 0.0
+    elif sample.segmented:
         result[sample.mask.numpy() == VOID] = 1.0
     return result
