@@ -25,7 +25,8 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-docs: $(READY)  ## the commands and the Python of README.md and docs/ are those that work
+docs: $(READY)  ## the handbook into site/, strictly; its commands and Python are those that work
+	$(BIN)/mkdocs build --quiet
 	$(BIN)/python -m pytest tests/test_docs.py
 
 mutants: $(READY)  ## hours: plant bugs one at a time (ROOM=losses for one room) and list those that no test sees
@@ -47,4 +48,4 @@ lock:  ## resolve anew, in an environment of its own, and write the exact versio
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock build dist mutants
+	rm -rf .venv .venv-lock build dist mutants site

@@ -122,7 +122,7 @@ def test_sheets_of_mixed_shapes_are_the_same_bytes_every_time(tmp_path: Path) ->
     for name in ("one.png", "two.png"):
         contact_sheet(rows, NAMES, tmp_path / name, rule="all")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    height = 0.92 + 1.55 * (0.75 + 1) + 2 * (0.17 + 1.5 * GAP) + 0.42 + 0.18
+    height = 0.92 + 1.55 * (0.75 + 1) + 2 * (0.17 + 1.5 * GAP) + 0.56 + 0.18
     assert Image.open(tmp_path / "one.png").height / DPI == pytest.approx(height, abs=0.01)
 
 

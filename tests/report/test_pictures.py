@@ -99,9 +99,9 @@ def test_each_map_is_drawn_in_its_own_panel_where_it_looks():
 
 
 def test_a_row_is_as_high_as_its_picture_and_the_key_shows_the_colours_of_attention():
-    """Inches: header, 2 x 24/32 of picture, its caption, the key and a line of classes. The ramp begins grey."""
+    """Inches: header, 2 x 24/32 of picture, its caption, two lines of key, one of classes. The ramp begins grey."""
     figure = sheet(pair())
-    assert figure.get_figheight() == pytest.approx(0.75 + 1.5 + LINE + 1.5 * GAP + 0.42 + 0.18)
+    assert figure.get_figheight() == pytest.approx(0.75 + 1.5 + LINE + 1.5 * GAP + 0.56 + 0.18)
     assert figure.get_figwidth() == pytest.approx(2 * MARGIN + 6 * 2 + 5 * GAP)
     ramp = min((axes.get_position() for axes in figure.axes), key=lambda box: box.y0)
     pixels = drawn(figure)
@@ -109,6 +109,29 @@ def test_a_row_is_as_high_as_its_picture_and_the_key_shows_the_colours_of_attent
     left, right = round(ramp.x0 * len(row)), round(ramp.x1 * len(row))
     np.testing.assert_allclose(row[left + 1], 0.5, atol=0.02)
     np.testing.assert_allclose(row[right - 2], INFERNO[255], atol=0.05)
+
+
+def test_a_faint_map_shows_its_shape_by_lines_of_its_own_scale():
+    """The same cone, once a hundred times fainter: another colour on the common scale, the same blue lines."""
+    rows, columns = np.indices((24, 32))
+    cone = torch.tensor(1 - np.hypot(rows - 11.5, columns - 15.5) / 11).clamp(min=0)
+    truth = torch.zeros(24, 32, dtype=torch.long)
+    maps = {"before": 0.01 * cone, "after": cone}
+    figure = sheet(Comparison(*(explanation(attention=values, truth=truth) for values in maps.values())))
+    faint, strong = panel(figure, "attention before"), panel(figure, "attention after")
+    assert np.abs(at(faint, 11, 15) - at(strong, 11, 15)).max() > 0.3
+    found = []
+    for when in maps:
+        centre = text_of(figure, f"attention {when}").get_position()[0]
+        (axes,) = (axes for axes in figure.axes if abs(sum(axes.get_position().intervalx) / 2 - centre) < 1e-3)
+        (lines,) = axes.collections
+        assert to_rgb(lines.get_edgecolor()[0]) == to_rgb(panels.OWN_SCALE)
+        radii = [np.hypot(*(path.vertices - [15.5, 11.5]).T) for path in lines.get_paths()]
+        assert all(radius.std() < 0.2 for radius in radii)
+        found.append([radius.mean() for radius in radii])
+    expected = [11 * (1 - level * cone.max().item()) for level in (0.2, 0.5)]
+    assert found[0] == pytest.approx(expected, abs=0.1) and found[0] == pytest.approx(found[1])
+    assert text_of(figure, "blue: 20 % (fine) and 50 % (bold) of that map's own maximum")
 
 
 def test_the_image_keeps_its_colours_and_masks_have_those_of_their_classes():

@@ -16,7 +16,18 @@ from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from wheretolook.records import VOID, Explanation
-from wheretolook.report.paint import BEHIND_ATTENTION, Picture, grey, overlay, painted, paled, picture, shared_scale
+from wheretolook.report.overlay import LEVELS
+from wheretolook.report.paint import (
+    BEHIND_ATTENTION,
+    Picture,
+    Values,
+    grey,
+    overlay,
+    painted,
+    paled,
+    picture,
+    shared_scale,
+)
 from wheretolook.report.style import (
     BODY,
     HEADING,
@@ -36,6 +47,7 @@ GAP = 0.07  # inches between two panels
 MARGIN = 0.3
 LINE = 0.17  # inches of a line of small text
 NAME = 30  # most letters of a class's name; of an image's, see `_short`
+OWN_SCALE = "#7fdcff"  # a colour that neither attention nor the line around the object has
 LEAST_NAME = 0.65  # inches that a name in the legend takes at least
 CLASSES_NAMED = 24  # most classes in the legend
 COLUMNS = (
@@ -57,6 +69,7 @@ class _Panel(NamedTuple):
     pixels: Picture
     caption: str = ""
     outline: float = 0.0  # width, in points, of the line around the true object; 0 draws none
+    heights: Values | None = None  # of the map as shares of its own maximum, for lines of its own scale
 
 
 class _Mask(NamedTuple):
@@ -172,7 +185,7 @@ def _sheet(
     across = len(columns) * (width + GAP) - GAP
     a_line = max(1, int(across / (0.4 + max([LEAST_NAME, *(_inches(str(patch.get_label())) for patch in legend)]))))
     lines = math.ceil(len(legend) / a_line)
-    figure = new_figure(2 * MARGIN + across, top + sum(heights) + 0.42 + 0.18 * lines)
+    figure = new_figure(2 * MARGIN + across, top + sum(heights) + 0.56 + 0.18 * lines)
     write_at(figure, MARGIN, 0.36, title, size=TITLE, weight="bold")
     write_at(figure, MARGIN, 0.54, rule, size=BODY, colour=MUTED)
     for position, name in enumerate(columns):
@@ -207,8 +220,8 @@ def _panels(comparison: Comparison, class_names: Sequence[str], columns: Sequenc
     panels = {
         "image": _Panel(picture(before.image), _short(before.name)),
         "ground truth": _Panel(painted(background, *_truth(before)), name, outline=1.1),
-        "attention before": _Panel(overlay(ground, first), _caption(alone, before), outline=0.6),
-        "attention after": _Panel(overlay(ground, second), _caption(alone, after), outline=0.6),
+        "attention before": _Panel(overlay(ground, first), _caption(alone, before), 0.6, _heights(first)),
+        "attention after": _Panel(overlay(ground, second), _caption(alone, after), 0.6, _heights(second)),
     }
     for when, prediction in (("before", before.prediction), ("after", after.prediction)):
         if prediction is not None:
@@ -230,6 +243,8 @@ def _draw_row(
         axes.set_axis_off()
         if panel.outline and inside.any():
             _outline(axes, inside, panel.outline)
+        if panel.heights is not None:
+            _own_scale(axes, panel.heights)
         write_at(
             figure, left + width / 2, top + tall + LINE - 0.04, panel.caption, size=SMALL, colour=MUTED, ha="center"
         )
@@ -267,6 +282,20 @@ def _outline(axes: Axes, inside: np.ndarray, width: float) -> None:
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
 
 
+def _heights(attention: Values) -> Values | None:
+    """A map as shares of its own maximum; None where it is zero everywhere."""
+    heights: Values | None = attention / attention.max() if attention.any() else None
+    return heights
+
+
+def _own_scale(axes: Axes, heights: Values) -> None:
+    """Lines at shares of the map's own maximum: its shape, however faint it is on the common scale."""
+    rows, columns = heights.shape
+    if min(rows, columns) > 1 and heights.min() < LEVELS[-1]:
+        axes.contour(heights, levels=LEVELS, colors=[OWN_SCALE], linewidths=(0.45, 0.9))
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+
+
 def _legend(comparisons: Sequence[Comparison], class_names: Sequence[str]) -> list[Patch]:
     """A patch for each class that occurs in a mask, in order, and one for void; of too many classes the true ones."""
     truths = [_truth(comparison.before) for comparison in comparisons if _annotated(comparison.before)]
@@ -296,8 +325,11 @@ def _draw_key(figure: Figure, top: float, legend: Sequence[Patch], a_line: int, 
     if annotated:
         text += "; line: the true object; inside: attention's share on it"
     write_at(figure, MARGIN + 1.65, top + 0.085, text, size=SMALL, colour=MUTED)
+    fine, bold = (f"{100 * level:.0f} %" for level in LEVELS)
+    own = f"blue: {fine} (fine) and {bold} (bold) of that map's own maximum"
+    write_at(figure, MARGIN + 1.65, top + 0.225, own, size=SMALL, colour=MUTED)
     if legend:
-        _draw_legend(figure, top + 0.2, legend, a_line)
+        _draw_legend(figure, top + 0.34, legend, a_line)
 
 
 def _draw_legend(figure: Figure, top: float, legend: Sequence[Patch], a_line: int) -> None:
