@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from wheretolook.evaluation.suggest import Looks, _peaks, _reason
+from wheretolook.evaluation.suggest import Looks, _distances, _diverse, _peaks, _reason, recurrence
 
 NAMED = {
     ("top", "left"): "at the top left",
@@ -66,3 +66,26 @@ def test_a_maps_largest_pixel_is_told_in_shares_of_its_sides():
     assert found[0].tolist() == pytest.approx([1 / 4, 5 / 6]) and found[2].tolist() == pytest.approx([2 / 4, 0])
     assert found[1].isnan().all()
     assert _peaks(maps[:0]).shape == (0, 2)
+
+
+def test_distances_are_none_to_a_twin_half_to_what_has_nothing_in_common_and_one_to_the_opposite():
+    units = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0.6, 0.8]])
+    every = torch.arange(4)
+    assert _distances(units, every, every[:1]).tolist() == pytest.approx([0, 0.5, 1, 0.2])
+    assert _distances(units, every, every[:2]).tolist() == pytest.approx([0, 0, 0.5, 0.1])  # to the nearest
+    assert _distances(units, every, every[:0]).tolist() == [1, 1, 1, 1]
+
+
+def test_a_diverse_images_score_is_its_distance():
+    seen = looks((0, 0))._replace(pooled=torch.tensor([[3.0, 1.0], [1.0, 3.0]]))  # opposite, once their mean is gone
+    assert _diverse(seen, 0)(torch.tensor([1]), torch.tensor([0])) == (1, pytest.approx(1.0))
+
+
+def test_of_two_images_of_a_class_each_recurs_in_the_other():
+    attended = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [-4.0, -4.0]])
+    seen = Looks(*(torch.zeros(4),) * 5, attended, attended)
+    seen = seen._replace(images=torch.arange(4), classes=torch.tensor([0, 0, 1, 1]))
+    alike = attended - attended.mean(dim=0)
+    expected = [max(0.0, float(torch.cosine_similarity(alike[a], alike[b], dim=0))) for a, b in ((0, 1), (2, 3))]
+    assert recurrence(seen).tolist() == pytest.approx([expected[0]] * 2 + [expected[1]] * 2)
+    assert expected[0] > 0.9
