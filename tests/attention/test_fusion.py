@@ -1,7 +1,5 @@
 """Maps of several layers as one, cell by cell with numbers that can be worked out by hand."""
 
-import math
-
 import pytest
 import torch
 
@@ -14,7 +12,7 @@ COARSE = [[-3.0, 6.0, 0.0, -1.5], [0.0, 3.0, -6.0, 0.0]]  # of the same grid, so
 
 def output_of(fusion: str) -> GuidedOutput:
     features = torch.zeros(1, 3, 2, 4)
-    return GuidedOutput(torch.zeros(1, 1), features, others=(LayerGrid(features),), fusion=fusion)
+    return GuidedOutput(torch.zeros(1, 1), features, layers=(LayerGrid(features), LayerGrid(features)), fusion=fusion)
 
 
 def by_hand(fusion: str) -> list[list[float]]:
@@ -35,29 +33,26 @@ def by_hand(fusion: str) -> list[list[float]]:
 
 @pytest.mark.parametrize("fusion", ["mean", "max"])
 def test_what_speaks_for_the_class_and_what_speaks_against_it(fusion: str):
-    maps = [torch.tensor(values)[None, None] for values in (FINE, COARSE)]
-    found = fused(maps, output_of(fusion))[0, 0]
+    maps = [torch.tensor(values)[None] for values in (FINE, COARSE)]
+    found = fused(maps, output_of(fusion))[0]
     torch.testing.assert_close(found, torch.tensor(by_hand(fusion)))
     assert (found < 0).sum() == 2 and (found > 0).sum() == 4
 
 
-def test_every_image_and_class_has_maxima_of_its_own_and_an_empty_layer_adds_nothing():
+def test_every_pair_has_maxima_of_its_own_and_an_empty_layer_adds_nothing():
     values = torch.tensor([FINE, COARSE, [[0.0] * 4] * 2])
-    fine = torch.stack([values[[0, 1]], values[[2, 1]]])
-    coarse = torch.stack([values[[1, 0]] * 100, values[[0, 2]] / 1000])
-    features = torch.zeros(2, 3, 2, 4)
-    output = GuidedOutput(torch.zeros(2, 2), features, others=(LayerGrid(features),), fusion="mean")
-    found = fused([fine, coarse], output)
-    torch.testing.assert_close(found[0], torch.tensor([by_hand("mean")] * 2))
-    for image, index, alone in ((1, 0, FINE), (1, 1, COARSE)):
+    fine, coarse = values[[0, 1, 2, 1]], values[[1, 0, 0, 2]] * torch.tensor([100, 100, 0.001, 1]).view(4, 1, 1)
+    found = fused([fine, coarse], output_of("mean"))
+    torch.testing.assert_close(found[:2], torch.tensor([by_hand("mean")] * 2))
+    for pair, alone in ((2, FINE), (3, COARSE)):
         plane = torch.tensor(alone)
         expected = torch.where(plane > 0, plane / plane.max(), -(-plane).relu() / -plane.min()) / 2
-        torch.testing.assert_close(found[image, index], expected)
-    assert not fused([0 * fine, 0 * coarse], output).any()
+        torch.testing.assert_close(found[pair], expected)
+    assert not fused([0 * fine, 0 * coarse], output_of("mean")).any()
 
 
 def test_tiny_maps_are_divided_by_their_maximum_as_large_ones_are():
-    maps = [torch.tensor(values)[None, None] for values in (FINE, COARSE)]
+    maps = [torch.tensor(values)[None] for values in (FINE, COARSE)]
     torch.testing.assert_close(
         fused([1e-20 * layer for layer in maps], output_of("mean")), fused(maps, output_of("mean"))
     )
@@ -65,15 +60,19 @@ def test_tiny_maps_are_divided_by_their_maximum_as_large_ones_are():
 
 def test_a_coarse_layer_is_laid_where_its_own_cells_are():
     """A spot in a coarse cell that lies at the right edge is brought to the fine cells there."""
-    fine, coarse = torch.zeros(1, 1, 2, 8), torch.zeros(1, 1, 1, 2)
+    fine, coarse = torch.zeros(1, 2, 8), torch.zeros(1, 1, 2)
     coarse[..., 1] = 1.0
     cells = Cells((8.0, 4.0), (3.5, 1.5))
     at_edges = Cells((16.0, 28.0), (7.5, 1.5))  # columns 1.5 and 29.5, the first and the last of the fine ones
-    output = GuidedOutput(
-        torch.zeros(1, 1), fine, cells=cells, others=(LayerGrid(coarse, cells=at_edges),), fusion="max"
-    )
-    found = fused([fine, coarse], output)[0, 0, 0]
+    layers = (LayerGrid(fine[None], cells), LayerGrid(coarse[None], at_edges))
+    output = GuidedOutput(torch.zeros(1, 1), fine[None], cells=cells, layers=layers, fusion="max")
+    found = fused([fine, coarse], output)[0, 0]
     torch.testing.assert_close(found, torch.arange(8) / 7)
     first, second = each_layer(output)
-    assert first.cells == cells and second.cells == at_edges and not (first.others or second.others)
-    assert math.isclose(float(found.max()), 1.0)
+    assert first.cells == cells and second.cells == at_edges and not (first.layers or second.layers)
+
+
+def test_the_map_of_one_layer_is_left_as_it_is():
+    alone = GuidedOutput(torch.zeros(1, 1), torch.zeros(1, 3, 2, 4))
+    maps = torch.tensor(FINE)[None]
+    assert fused([maps], alone) is maps and each_layer(alone) == [alone]
