@@ -61,11 +61,16 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
 
 def photograph(name: str) -> torch.Tensor:
     """A photograph of scikit-image's as RGB in [0, 1], (1, 3, side, side)."""
+    image = Image.open(photograph_file(name)).convert("RGB").resize((SIDE, SIDE))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+
+
+def photograph_file(name: str) -> Path:
+    """Where a photograph of scikit-image's is; the package is not imported."""
     package = find_spec("skimage")
     if package is None or package.origin is None:
         raise SystemExit("expected scikit-image installed, found none; pip install scikit-image")
-    image = Image.open(Path(package.origin).parent / "data" / f"{name}.png").convert("RGB").resize((SIDE, SIDE))
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+    return Path(package.origin).parent / "data" / f"{name}.png"
 
 
 if __name__ == "__main__":

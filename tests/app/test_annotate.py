@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from wheretolook.app.annotate import drawn_names, flat_name, save_drawing
-from wheretolook.app.examples import dataset_examples, folder_examples
+from wheretolook.app.examples import Examples, dataset_examples, folder_examples
 from wheretolook.app.views import Fit, Picture, made_picture, open_picture
 from wheretolook.data import open_dataset
 from wheretolook.errors import DataError
@@ -102,6 +102,8 @@ def test_masks_are_added_to_a_plain_folder_of_ones_own(tmp_path: Path) -> None:
     dataset = open_dataset(DataOptions(root=str(root)), str(root / "all.txt"))
     examples = dataset_examples(dataset, Fit())
     assert examples.after(None, set()) == "x 1" and examples.after("x 1", {"x 1"}) is None
+    assert examples.picture("x 1").class_index == 0  # its label
+    assert dataset_examples(dataset, Fit(), {"y": "why"}).after(None, set()) == "x 1"  # y has a mask
     written = save_drawing(root, examples.picture("x 1"), NAMES, 0, zone(1, 1), NOTHING)
     assert written == [root / "masks" / "x 1.png"]
     assert Image.open(written[0]).getpalette()[:6] == [0, 0, 0, 1, 2, 3]
@@ -128,6 +130,8 @@ def test_folders_of_images_are_offered_whatever_they_are_called(tmp_path: Path, 
     assert examples.names == ("a photo", "deeper/b")
     assert examples.after("a photo", {"deeper_b"}) == "a photo"
     assert examples.after("deeper/b", {"a_photo"}) == "deeper/b"
+    wanted = Examples(examples.names, examples.picture, lambda number: False, {"deeper/b": "a reason"})
+    assert [wanted.after(name, set()) for name in (None, "deeper/b", "a photo")] == ["deeper/b", "a photo", "deeper/b"]
     with pytest.raises(DataError, match="there is no example"):
         examples.picture("../../etc/passwd")
     (tmp_path / "empty").mkdir()

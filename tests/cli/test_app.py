@@ -94,6 +94,23 @@ def test_images_of_a_folder_and_a_login(served: list, monkeypatch: pytest.Monkey
     assert desk.titles == ["before", "after"]
 
 
+def test_images_to_draw_on_are_suggested_with_reasons(served: list) -> None:
+    """The annotation of the scenes is left out by its fraction."""
+    Path("data/images").mkdir(parents=True)
+    for index in range(4):
+        Image.new("RGB", (40, 40), (60 * index, 0, 0)).save(f"data/images/{index}.png")
+    write_lines(Path("data/labels.csv"), "image,classes", *(f"{index},x" for index in range(4)))
+    write_lines(Path("data/classes.txt"), "x", "y", "z")
+    write_lines(Path("data/splits/train.txt"), *"0123")
+    argv = ["app", "--weights=other.safetensors", "--data.root=data", "--suggest=diverse"]
+    assert main(argv) == 0
+    ((desk, _),) = served
+    assert set(desk.examples.reasons) == set("0123")
+    first = desk.next_example(None)
+    assert first == next(iter(desk.examples.reasons))
+    assert desk.about(desk.examples.picture(first)).startswith(f"{first}, 40x40 pixels; suggested: ")
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -199,6 +199,12 @@ class Desk:
             raise DataError("every image has an annotation by now; drop another one, or choose one to mend")
         return found
 
+    def about(self, picture: Picture) -> str:
+        """What an image is called, its size, and why it is suggested, where it is."""
+        height, width = picture.size
+        reason = None if self.examples is None else self.examples.reasons.get(picture.name)
+        return f"{picture.name}, {width}x{height} pixels" + (f"; suggested: {reason}" if reason else "")
+
     def _pair(self, session: Session, drawn: Sequence[Image.Image]) -> Pair:
         if len(drawn) == 2:
             return drawn[0], drawn[1]

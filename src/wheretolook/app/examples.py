@@ -1,6 +1,6 @@
 """The images that the page offers: those of a data set, or of any folder."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from wheretolook.app.annotate import flat_name
@@ -19,12 +19,18 @@ class Examples:
         names: of the images, in order.
         open_one: opens that of a number.
         is_annotated: whether that of a number was annotated when the page began.
+        suggested: names with a reason for each, the most wanted first: they come before all others.
     """
 
     def __init__(
-        self, names: Sequence[str], open_one: Callable[[int], Picture], is_annotated: Callable[[int], bool]
+        self,
+        names: Sequence[str],
+        open_one: Callable[[int], Picture],
+        is_annotated: Callable[[int], bool],
+        suggested: Mapping[str, str] | None = None,
     ) -> None:
-        self.names = tuple(names)
+        self.names, self.reasons = tuple(names), dict(suggested or {})
+        self._order = [*self.reasons, *(name for name in names if name not in self.reasons)]
         self._numbers = {name: number for number, name in enumerate(names)}
         self._open, self._is_annotated = open_one, is_annotated
 
@@ -45,30 +51,28 @@ class Examples:
             name: the image that is shown; None for none.
             drawn: the names, as files have them, of images that were drawn on since.
         """
-        start = self._numbers.get(name or "", -1) + 1
-        order = (number % len(self.names) for number in range(start, start + len(self.names)))
-        return next((self.names[number] for number in order if self._is_left(number, drawn)), None)
+        start = self._order.index(name) + 1 if name in self._numbers else 0
+        return next((other for other in self._order[start:] + self._order[:start] if self._is_left(other, drawn)), None)
 
-    def _is_left(self, number: int, drawn: Collection[str]) -> bool:
-        name = self.names[number]
-        return not (self._is_annotated(number) or name in drawn or flat_name(name) in drawn)
+    def _is_left(self, name: str, drawn: Collection[str]) -> bool:
+        return not (self._is_annotated(self._numbers[name]) or name in drawn or flat_name(name) in drawn)
 
 
-def dataset_examples(dataset: ImageDataset, fit: Fit) -> Examples:
+def dataset_examples(dataset: ImageDataset, fit: Fit, suggested: Mapping[str, str] | None = None) -> Examples:
     """The images of a data set.
 
     Args:
         dataset: opened without resizing.
         fit: at which size networks take them.
+        suggested: as of `Examples`.
     """
 
     def open_one(number: int) -> Picture:
         name, path = dataset.names[number], _path(dataset, number)
-        if path is None:
-            return made_picture(dataset[number].image, name, fit)
-        return open_picture(path, fit, name)
+        picture = made_picture(dataset[number].image, name, fit) if path is None else open_picture(path, fit, name)
+        return picture._replace(class_index=min(dataset.classes_in(number), default=None))
 
-    return Examples(dataset.names, open_one, dataset.is_annotated)
+    return Examples(dataset.names, open_one, dataset.is_annotated, suggested)
 
 
 def folder_examples(folder: Path, fit: Fit) -> Examples:

@@ -219,10 +219,10 @@ class Page:
         name = self.desk.next_example(session)
         return (name, *self._example(name, *settings))
 
-    def _opened(self, picture: Picture, class_index: Any, *settings: Any) -> tuple[Any, ...]:
-        """Another image: the likeliest class, an empty sheet to draw on, and nothing erased."""
+    def _opened(self, picture: Picture, _class: Any, *settings: Any) -> tuple[Any, ...]:
+        """Another image: the class that it is known to show, or the likeliest; an empty sheet to draw on, and nothing erased."""
         sheet = {"background": picture.pixels, "layers": [], "composite": None}
-        return (*self._seen(picture, None, *settings), sheet, "", "", None)
+        return (*self._seen(picture, picture.class_index, *settings), sheet, "", "", None)
 
     def _change(self, session: Session | None, *settings: Any) -> tuple[Any, ...]:
         if session is None:
@@ -243,10 +243,9 @@ class Page:
         zones: Any = None,
     ) -> tuple[Any, ...]:
         session = self.desk.look(picture, Settings(class_index, method, layer, exclusive), zones)
-        height, width = picture.size
         return (
             session,
-            f'<div class="hint">{escape(picture.name)}, {width}x{height} pixels</div>',
+            f'<div class="hint">{escape(self.desk.about(picture))}</div>',
             gr.Dropdown(self.desk.ranking(session), value=session.class_index),
             self.desk.chances(session),
             self.desk.attention(session, opacity),

@@ -63,12 +63,14 @@ class Picture(NamedTuple):
         pixels: RGB.
         size: height and width of the upright image in its file.
         file: where it is; None for a made one.
+        class_index: a class that it is known to show; None where nothing is known.
     """
 
     name: str
     pixels: Pixels
     size: tuple[int, int]
     file: Path | None
+    class_index: int | None = None
 
 
 class Look(NamedTuple):

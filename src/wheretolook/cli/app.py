@@ -7,10 +7,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wheretolook.cli.console import console, device_of
+from wheretolook.cli.console import console, device_of, shown_batches
 from wheretolook.cli.show import looks_exclusive
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.errors import ConfigError, reason
+from wheretolook.evaluation.suggest import suggest
 from wheretolook.files import require_writable, user_path
 from wheretolook.networks.build import classifying, given_network
 from wheretolook.networks.files import read_weights
@@ -46,7 +47,7 @@ def app(options: App) -> None:
     dataset = _dataset(options)
     networks = _networks(options, dataset)
     fit = Fit(options.data.resize, None if dataset else _own_side(networks[0][1]))
-    examples = _examples(options, dataset, networks[0][1].class_names, fit)
+    examples = _examples(options, dataset, networks[0][1], fit)
     out = user_path(options.out)
     require_writable(out)
     shared = [SharedNetwork(title, network) for title, network in networks]
@@ -131,9 +132,7 @@ def _require_same_classes(weights: Weights, title: str, network: GuidedNetwork) 
         )
 
 
-def _examples(
-    options: App, dataset: ImageDataset | None, class_names: tuple[str, ...], fit: "Fit"
-) -> "Examples | None":
+def _examples(options: App, dataset: ImageDataset | None, network: GuidedNetwork, fit: "Fit") -> "Examples | None":
     """The images to offer: the data set's, a folder's, or made scenes for a network of theirs."""
     from wheretolook.app.examples import dataset_examples, folder_examples
 
@@ -141,8 +140,18 @@ def _examples(
         return folder_examples(user_path(options.images), fit)
     if dataset is None:
         scenes = open_dataset(options.data, options.data.split)
-        dataset = scenes if scenes.class_names == class_names else None
-    return None if dataset is None else dataset_examples(dataset, fit)
+        dataset = scenes if scenes.class_names == network.class_names else None
+    if dataset is None:
+        return None
+    return dataset_examples(dataset, fit, None if options.suggest is None else _suggested(options, network))
+
+
+def _suggested(options: App, network: GuidedNetwork) -> dict[str, str]:
+    """The images to draw on first, with reasons."""
+    dataset = open_dataset(options.data, options.data.split)
+    batches = shown_batches(dataset, options.data, "which images to suggest")
+    found = suggest(network, dataset, len(dataset), options.suggest or "random", batches=batches)
+    return {suggestion.name: suggestion.reason for suggestion in found}
 
 
 def _own_side(network: GuidedNetwork) -> int | None:

@@ -330,6 +330,8 @@ class App:
             options make.
         after: the network after guidance.
         images: folder of images to look at and draw on, where they are no data set yet.
+        suggest: the rule by which the next image to draw on is chosen (see the command suggest), for which the network
+            looks at all of the data's images first; none for the next one without annotation.
         out: the plain folder that drawings are kept in (images/, masks/, avoid/); the data's own root adds masks to it.
         host: the address to listen at; 0.0.0.0 lets other machines in.
         port: the port to listen at; 0 for any that is free.
@@ -345,6 +347,7 @@ class App:
     weights: str | None = None
     after: str | None = None
     images: str | None = None
+    suggest: SuggestRule | None = None
     out: str = "runs/annotations"
     host: str = "127.0.0.1"
     port: int = 7860
