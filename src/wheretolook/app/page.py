@@ -220,7 +220,7 @@ class Page:
         return (name, *self._example(name, *settings))
 
     def _opened(self, picture: Picture, _class: Any, *settings: Any) -> tuple[Any, ...]:
-        """Another image: the class that it is known to show, or the likeliest; an empty sheet to draw on, and nothing erased."""
+        """Another image: the class that it is known to show, or the likeliest, and an empty sheet to draw on."""
         sheet = {"background": picture.pixels, "layers": [], "composite": None}
         return (*self._seen(picture, picture.class_index, *settings), sheet, "", "", None)
 
