@@ -56,7 +56,7 @@ def test_a_click_does_not_wait_behind_one_that_hangs_and_late_answers_change_not
     assert "quick, 48x48 pixels" in answer[1] and not slow.is_set()
     assert "quick" in other.ask("file", "upload", file=quick)[1]
     slow.set()
-    late = visitor.ask("opacity", "release")  # of the session as it is: that of the quick one
+    late = visitor.ask("opacity", "input")  # of the session as it is: that of the quick one
     assert late[1] is not None
 
 

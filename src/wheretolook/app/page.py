@@ -169,14 +169,22 @@ class Page:
         self._asks(self.next.click, self._next, [self.session, *settings], [self.example, *fresh])
         for part in (self.class_index, self.method, self.layer, self.exclusive):
             self._asks(part.input, self._change, [self.session, *settings], [*seen, self.inside])
-        for trigger in (self.erase.click, self.threshold.release):
-            erasing = [self.session, *settings, self.threshold]
-            self._asks(trigger, self._erase, erasing, [self.status, self.falls, self.erased])
-        self._on(self.opacity.release, self._repaint, [self.session, self.opacity], [self.status, self.attention])
+        erasing = [self.session, *settings, self.threshold], [self.status, self.falls, self.erased]
+        self._asks(self.erase.click, self._erase, *erasing)
+        self._asks(self.threshold.input, self._erase, *erasing, mode="always_last")
+        repainting = [self.session, self.opacity], [self.status, self.attention]
+        self._on(self.opacity.input, self._repaint, *repainting, mode="always_last")
         self._on(self.editor.input, self._draw, [self.session, self.editor], drawn)
         self._on(self.save.click, self._save, [self.session, self.editor], drawn)
 
-    def _asks(self, trigger: Any, function: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
+    def _asks(
+        self,
+        trigger: Any,
+        function: Callable[..., Any],
+        inputs: list[Any],
+        outputs: list[Any],
+        mode: str = "multiple",
+    ) -> None:
         """The networks are asked: what is asked later need not wait, and an answer that comes too late is dropped."""
 
         def newest(turn: Turn, *values: Any) -> Any:
@@ -184,7 +192,7 @@ class Page:
             result = function(*values)
             return _unchanged(len(outputs)) if turn.is_over(number) else result
 
-        self._on(trigger, newest, [self.turn, *inputs], outputs, "networks")
+        self._on(trigger, newest, [self.turn, *inputs], outputs, "networks", mode)
 
     def _on(
         self,
@@ -193,12 +201,14 @@ class Page:
         inputs: list[Any],
         outputs: list[Any],
         queue: str = "pictures",
+        mode: str = "multiple",
     ) -> None:
+        """An event is answered; by itself a click that hangs does not stop the next, and a slider's last place counts."""
         trigger(
             _telling(function, outputs.index(self.status), len(outputs)),
             inputs,
             outputs,
-            trigger_mode="multiple",  # a click that hangs must not stop the next
+            trigger_mode=mode,
             concurrency_id=queue,
             concurrency_limit=AT_ONCE,
             api_visibility="private",
