@@ -203,7 +203,7 @@ class Page:
         queue: str = "pictures",
         mode: str = "multiple",
     ) -> None:
-        """An event is answered; by itself a click that hangs does not stop the next, and a slider's last place counts."""
+        """An event is answered: a click that hangs does not stop the next, and of a slider the last place counts."""
         trigger(
             _telling(function, outputs.index(self.status), len(outputs)),
             inputs,

@@ -1,7 +1,10 @@
 """The command `app`."""
 
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -55,16 +58,27 @@ def app(options: App) -> None:
     exclusive = looks_exclusive(networks[0][1]) if dataset is None else dataset.one_class
     if login is None and not _is_loopback(options.host):
         console.print(f"everybody who reaches {options.host} can use the page: --login makes them give a password")
-    with serving(
+    served = serving(
         desk,
         exclusive=exclusive,
         host=options.host,
         port=options.port,
         login=login,
         upload_limit=options.upload_limit,
-    ) as address:
+    )
+    with _stopped_by_both(), served as address:
         console.print(f"the page is at {address}; drawings go to {out}; Ctrl-C stops", soft_wrap=True)
         threading.Event().wait()
+
+
+@contextmanager
+def _stopped_by_both() -> Iterator[None]:
+    """A process manager's signal stops the page as Ctrl-C does, so that uploads go with it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def read_login(where: str) -> tuple[str, str]:
