@@ -27,7 +27,7 @@ from wheretolook.networks.own_classes import own_network
 from wheretolook.options.network import NetworkOptions
 
 CHROMIUM = "/usr/bin/chromium"
-SCREENS = (("light", 1280, 844, ("Look",)), ("dark", 390, 844, ("Erase", "Draw")))  # colours, width, height, tabs
+SCREENS = (("light", 1280, 1010, ("Look",)), ("dark", 390, 1010, ("Erase", "Draw")))  # colours, width, height, tabs
 COLOURS = 192  # of the picture, so that it stays small
 GAP = 24
 

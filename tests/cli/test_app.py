@@ -40,7 +40,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, dict[str, obje
         yield "http://there/"
 
     monkeypatch.setattr(server, "serving", serving)
-    monkeypatch.setattr(command.threading, "Event", lambda: type("Event", (), {"wait": lambda self: None})())
+    monkeypatch.setattr(command, "_wait", lambda: None)
     return found
 
 

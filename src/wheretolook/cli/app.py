@@ -68,7 +68,11 @@ def app(options: App) -> None:
     )
     with _stopped_by_both(), served as address:
         console.print(f"the page is at {address}; drawings go to {out}; Ctrl-C stops", soft_wrap=True)
-        threading.Event().wait()
+        _wait()
+
+
+def _wait() -> None:
+    threading.Event().wait()
 
 
 @contextmanager
