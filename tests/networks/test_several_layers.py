@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import wheretolook
 from wheretolook import attention_maps, energy_loss, pair_maps
 from wheretolook.attention.fusion import fused
-from wheretolook.cli.main import main
+from wheretolook.cli.main import main, make_parser, read_recipe, spelled
 from wheretolook.errors import ConfigError
 from wheretolook.networks.files import load_network, save_network
 from wheretolook.networks.guide import GuidedModule
@@ -96,6 +96,18 @@ def test_one_layer_in_a_list_is_that_layer_to_the_bit() -> None:
     outputs = one(PIXELS), other(PIXELS)
     assert not outputs[0].layers and one.layers == ("layer4",) and one.describe()["layer"] == "layer4"
     assert torch.equal(attention_maps(outputs[0]), attention_maps(outputs[1]))
+
+
+def test_one_layer_of_the_command_line_is_recorded_as_runs_always_have(tmp_path: Path) -> None:
+    for said, expected in ((["--layer", "layer4"], "layer4"), (["--layer", "a", "b"], ["a", "b"]), ([], None)):
+        parser = make_parser()
+        parsed = parser.instantiate(parser.parse_args(spelled(["evaluate", "--weights=x", *said])))
+        assert parsed["evaluate"].network.layer == expected
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("network:\n  layer: layer4\n")
+    assert read_recipe(recipe).network.layer == "layer4"
+    recipe.write_text("network:\n  layer: [layer3, layer4]\n")
+    assert read_recipe(recipe).network.layer == ["layer3", "layer4"]
 
 
 def test_a_batch_equals_its_images_and_pairs_are_their_maps() -> None:

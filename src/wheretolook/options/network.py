@@ -51,3 +51,8 @@ class NetworkOptions:
     padding: Literal["same", "caffe"] | None = None
     dropout: float = 0.5
     classifier_dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        """One layer is its name, however it is given: runs have recorded it so, and resume by it."""
+        if isinstance(self.layer, list) and len(self.layer) == 1:
+            object.__setattr__(self, "layer", self.layer[0])
