@@ -78,6 +78,19 @@ def test_the_tables_have_mean_spread_and_paired_differences(seeds: Path):
     assert classes.splitlines()[2].endswith(f"{100 * iu:.2f} |")
 
 
+def test_a_recipe_leaves_a_page_that_its_folder_gives_again(seeds: Path, capsys: pytest.CaptureFixture[str]):
+    page = seeds / "runs/report.html"
+    before = page.read_bytes()
+    page.unlink()
+    capsys.readouterr()
+    assert main(["report", str(seeds / "runs")]) == 0
+    assert page.read_bytes() == before and capsys.readouterr().out == f"open {page}\n"  # nothing was missing
+    rows = json.loads((seeds / "runs/report/metrics.json").read_text())
+    energies = [100 * row["energy_pointing"] for row in rows if row["weights"] == "Guided"]
+    assert f"<td>{fmean(energies):.2f} ± {stdev(energies):.2f}</td>" in before.decode()
+    assert not list((seeds / "runs").glob("*/report.html"))  # one page for all of its stages
+
+
 def test_another_seed_is_added_to_those_that_are_there(seeds: Path, capsys: pytest.CaptureFixture[str]):
     before = {path: path.stat().st_mtime_ns for path in (seeds / "runs").rglob("network.safetensors")}
     assert len(before) == 10

@@ -134,6 +134,10 @@ def test_empty_maps_are_drawn_and_named():
     [
         *([], {}, {"gallery": 3, "slider": {}}, {"gallery": {"cards": []}, "slider": {"slides": []}}),
         {"gallery": {"title": "a", "cards": [{"title": "b"}], "legend": []}, "slider": {"title": "", "slides": []}},
+        {
+            "gallery": {"title": "a", "cards": [], "legend": [["b", "red; position: fixed"]]},
+            "slider": {"title": "", "slides": []},
+        },
     ],
 )
 def test_another_file_is_no_gallery(tmp_path: Path, content: object):

@@ -111,6 +111,7 @@ def test_a_recipe_has_everything_in_order(tmp_path: Path):
     assert table(root, "Groups")[1][0] == "land" and table(root, "Groups")[2][0] == EVIL
     assert table(root, "The largest gains")[1:] == [[f"cow in {EVIL}", "25 %", "75 %", "+50", "right"]]
     assert table(root, "The worst regressions")[1:] == [["cow in worse", "50 %", "12 %", "-38", "right"]]
+    assert "Before: Original; after: Guided, both of the first seed." in text(root)
     assert "1 rose, 1 fell, 1 stayed" in text(root) and "3 of 40 are here" in text(root)
     assert dict(table(root, "Options")[1:]) == {"out": EVIL, "guided.energy.weight": "1.0", "guided.annotated": "none"}
     assert "wheretolook run" in [pre.find("code").text for pre in root.iter("pre")]

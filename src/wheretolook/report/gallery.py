@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -27,6 +28,7 @@ GALLERY_FILE = "gallery.json"
 SLIDE = 480  # pixels of the longer side of a picture to slide over
 SLIDES = 4  # the largest gains and losses
 CLASSES_NAMED = 24
+COLOUR = re.compile("#[0-9a-f]{6}")
 LEAST = 0.005  # a smaller change is neither a gain nor a loss
 RAMP = "attention, from none to the larger maximum of both maps; lines at 20 % and 50 % of each map's own"
 
@@ -87,7 +89,7 @@ def read_gallery(path: Path) -> tuple[Gallery, Slider]:
             Slide(str(slide["name"]), _read_picture(slide["before"]), _read_picture(slide["after"]))
             for slide in parts["slider"]["slides"]
         ]
-        return Gallery(**{**gallery, "legend": _pairs(gallery["legend"])}), Slider(
+        return Gallery(**{**gallery, "legend": _colours(gallery["legend"])}), Slider(
             **{**parts["slider"], "slides": slides}
         )
     except OSError as error:
@@ -107,6 +109,14 @@ def _read_picture(picture: Mapping[str, Any]) -> Picture:
 
 def _pairs(values: Sequence[Sequence[object]]) -> list[tuple[str, str]]:
     return [(str(name), str(value)) for name, value in values]
+
+
+def _colours(legend: Sequence[Sequence[object]]) -> list[tuple[str, str]]:
+    """Names and colours; whatever else is in place of a colour would be a style of the page."""
+    pairs = _pairs(legend)
+    if not all(COLOUR.fullmatch(colour) for _, colour in pairs):
+        raise ValueError("no colour")
+    return pairs
 
 
 def _coded(value: object) -> object:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from wheretolook.files import finite, write_text
 from wheretolook.report.components import Card, Chart, Columns, Details, Gallery, Part, Picture, Section, Slider
 
-PICTURES_BUDGET = 2_000_000  # bytes of all pictures of a page, a third more in base64: with plotly's 4.7 MB under 8 MB
+PICTURES_BUDGET = 1_750_000  # bytes of all pictures of a page, a third more in base64: with plotly's 4.9 MB under 8 MB
 
 
 @dataclass

@@ -59,7 +59,7 @@ def sections(run: Recorded) -> list[Section]:
     found = [
         Section("The answer", [*_answer(run), *_tables(run)]),
         Section("Losses", _losses(run), note=LOSSES_NOTE if run.histories else ""),
-        Section("Pictures", [] if run.pictures is None else [run.pictures[1], run.pictures[0]]),
+        Section("Pictures", [] if run.pictures is None else [run.pictures[1], run.pictures[0]], note=_sides(run)),
         Section("Classes and groups", _classes(run)),
         Section("Each image", _distribution(run), note=_pairs_note(run)),
         Section("Where attention went", _places(run)),
@@ -175,10 +175,20 @@ def _energy_of_classes(run: Recorded) -> Chart | None:
     return charts.bars("Attention on the object, by class", shown, series, up="", unit=" %", description=about)
 
 
+def _sides(run: Recorded) -> str:
+    """Which networks are before and after."""
+    if run.kind == "recipe" and run.rows:
+        first, last = (str(run.rows[place]["weights"]) for place in (0, -1))
+        return f"Before: {first}; after: {last}, both of the first seed."
+    if "before" in run.options and "after" in run.options:
+        return f"Before: {run.options['before']}; after: {run.options['after']}."
+    return ""
+
+
 def _pairs_note(run: Recorded) -> str:
     if not run.before:
         return ""
-    return f"Every class that an image shows counts once: {len(run.before)} in all, of the first seed's networks."
+    return f"Every class that an image shows counts once: {len(run.before)} in all, of the two networks above."
 
 
 def _distribution(run: Recorded) -> list[Part]:
