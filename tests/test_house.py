@@ -14,12 +14,13 @@ SOURCE = ROOT / "src"
 
 # lowest first; modules of one layer, unless they share a package, do not import each other
 LAYERS = [
-    {"options", "records", "errors", "files", "public", "cells", "torchvision_import"},
+    {"options", "records", "errors", "files", "images", "public", "cells", "torchvision_import"},
     {"networks", "attention", "data", "metrics"},
     {"losses", "evaluation"},
     {"training"},
     {"runs"},
     {"report"},
+    {"predict"},
     {"app", "export"},
     {"cli"},
 ]

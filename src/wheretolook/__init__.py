@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wheretolook.evaluation.explain import explain
     from wheretolook.evaluation.pairs import PairFigures, measure_pairs
     from wheretolook.evaluation.suggest import Suggestion, suggest
+    from wheretolook.export.network import Exported, export_network
     from wheretolook.losses.attention_distillation import attention_distillation_loss
     from wheretolook.losses.classification import classification_loss
     from wheretolook.losses.cross_entropy import cross_entropy_loss
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         SquaredOptions,
     )
     from wheretolook.options.training import TrainingOptions
+    from wheretolook.predict.network import ExportedNetwork
     from wheretolook.records import (
         Batch,
         Cells,
@@ -90,6 +92,8 @@ __all__ = [
     "DataOptions",
     "EnergyOptions",
     "Explanation",
+    "Exported",
+    "ExportedNetwork",
     "FCN8s",
     "FCN16s",
     "FCN32s",
@@ -133,6 +137,7 @@ __all__ = [
     "energy_loss",
     "evaluate",
     "explain",
+    "export_network",
     "external_loss",
     "guide",
     "image_maps",
@@ -180,6 +185,8 @@ _HOMES = {
     "evaluation.explain": ("explain",),
     "evaluation.pairs": ("PairFigures", "measure_pairs"),
     "evaluation.suggest": ("Suggestion", "suggest"),
+    "export.network": ("Exported", "export_network"),
+    "predict.network": ("ExportedNetwork",),
     "losses.attention_distillation": ("attention_distillation_loss",),
     "losses.res": ("res_loss",),
     "losses.separability": ("separability_loss",),

@@ -3,8 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from wheretolook.data.images import image_size, read_image, resized
+from wheretolook.data.images import read_image
 from wheretolook.errors import DataError
+from wheretolook.images import image_size, resized
 
 from .folders_on_disk import write_image
 

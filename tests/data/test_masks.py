@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 
 from wheretolook.data import describe_classes
-from wheretolook.data.images import image_size, read_image
+from wheretolook.data.images import read_image
 from wheretolook.data.masks import mask_labels, voc_palette
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError
+from wheretolook.images import image_size
 from wheretolook.public import VOC_CLASSES
 
 from .folders_on_disk import corner_mask, opened, write_image, write_lines, write_mask, write_voc

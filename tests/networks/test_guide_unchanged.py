@@ -164,7 +164,7 @@ def test_two_threads_may_call_one_network():
         for _ in range(3):
             found[index] = attention_maps(guided(batches[index]))
 
-    guided._forms = {name.replace("0.2", "0.3"): form for name, form in guided._forms.items()}
+    guided.forms = {name.replace("0.2", "0.3"): form for name, form in guided.forms.items()}
     threads = [Thread(target=run, args=(index,)) for index in range(2)]
     for thread in threads:
         thread.start()

@@ -14,12 +14,12 @@ from PIL import Image
 
 from wheretolook.app.views import Picture, Zone
 from wheretolook.data.classes import read_class_names
-from wheretolook.data.images import opened
 from wheretolook.data.masks import Palette, read_values, voc_palette
-from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, normal
+from wheretolook.data.names import files_by_name, normal
 from wheretolook.data.tables import rows
 from wheretolook.errors import DataError
 from wheretolook.files import replacing, write_text
+from wheretolook.images import IMAGE_SUFFIXES, opened
 from wheretolook.records import VOID
 
 IMAGES, MASKS, AVOID, LABELS, CLASSES = "images", "masks", "avoid", "labels.csv", "classes.txt"

@@ -7,9 +7,10 @@ from wheretolook.app.annotate import flat_name
 from wheretolook.app.views import Fit, Picture, made_picture, open_picture
 from wheretolook.data import ImageDataset
 from wheretolook.data.dataset import ImagesOf
-from wheretolook.data.names import IMAGE_SUFFIXES, files_below
+from wheretolook.data.names import files_below
 from wheretolook.data.stored import StoredImages
 from wheretolook.errors import DataError
+from wheretolook.images import IMAGE_SUFFIXES
 
 
 class Examples:

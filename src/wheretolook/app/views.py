@@ -14,8 +14,8 @@ from torch import Tensor
 
 from wheretolook.attention.maps import normalised
 from wheretolook.attention.methods import attention_maps
-from wheretolook.data.images import opened, oriented_size, resized
 from wheretolook.errors import DataError, ImageSizeError, WhereToLookError
+from wheretolook.images import opened, oriented_size, resized
 from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.metrics.attention import energy_chance, energy_inside
 from wheretolook.options.objective import OF_TOKENS, Method

@@ -1,13 +1,12 @@
 """What the commands share of the terminal and the machine."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 from rich.progress import track
 
+from wheretolook.cli.terminal import console
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, GuidedNetwork
@@ -15,8 +14,7 @@ from wheretolook.records import Batch, GuidedNetwork
 if TYPE_CHECKING:
     from wheretolook.data import ImageDataset
 
-# a file or a pipe has no width to keep to, and a table wrapped in it cannot be read by a program
-console = Console(width=None if sys.stdout.isatty() else 1000)
+__all__ = ["console", "device_of", "say_attention", "shown_batches"]
 
 
 def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> Iterable[Batch]:

@@ -33,6 +33,7 @@ from wheretolook.options.commands import (
     TrainSegmenter,
     Visualize,
 )
+from wheretolook.options.export import Export, Predict
 from wheretolook.options.looking import Show
 from wheretolook.options.reporting import Report
 from wheretolook.public import PUBLIC_FILES
@@ -90,6 +91,12 @@ COMMANDS = {
     ),
     "suggest": Command(Suggest, "suggest.suggest_images", "which images to annotate next, and why"),
     "app": Command(App, "app.app", "a page to look at images with, and to draw where the network should look"),
+    "export": Command(
+        Export,
+        "export.export",
+        "write scores, masks and attention maps as one graph, for onnxruntime or torch.export",
+    ),
+    "predict": Command(Predict, "predict.predict", "an exported network on images, without torch"),
     "convert": Command(Convert, "convert.convert", "write weights in another format"),
     "fetch": Command(
         Fetch, "fetch.fetch_public", "fetch public weights or data by name", f"There are {', '.join(PUBLIC_FILES)}."

@@ -8,11 +8,11 @@ from PIL import Image
 from rich.progress import track
 
 from wheretolook.cli.console import console, device_of
-from wheretolook.data.images import image_tensor, read_photograph
-from wheretolook.data.names import IMAGE_SUFFIXES
+from wheretolook.data.images import image_tensor
 from wheretolook.errors import ConfigError, DataError, ImageSizeError, naming, nearest, reason
 from wheretolook.evaluation.look import ClassLook, look, sizes_to_try
 from wheretolook.files import require_writable, user_path, write_json
+from wheretolook.images import IMAGE_SUFFIXES, read_photograph
 from wheretolook.networks.build import classifying
 from wheretolook.networks.files import read_weights
 from wheretolook.networks.own_classes import own_network

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from wheretolook.data.classes import class_index
-from wheretolook.data.images import image_size, on_upright, say_of_turns
+from wheretolook.data.images import on_upright, say_of_turns
 from wheretolook.data.names import say_once
 from wheretolook.data.tables import Row, known_image, rows
 from wheretolook.errors import DataError
+from wheretolook.images import image_size
 
 SIDES = ("left", "top", "right", "bottom")
 SLACK = 0.5  # pixels that a box may reach out of its image by rounding

@@ -6,10 +6,11 @@ from wheretolook.data.classes import read_class_names
 from wheretolook.data.groups import groups_of
 from wheretolook.data.layout import Layout, measured_splits
 from wheretolook.data.masks import MASK_SUFFIXES
-from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, normal
+from wheretolook.data.names import files_by_name, normal
 from wheretolook.data.splits import nothing_left
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError, nearest
+from wheretolook.images import IMAGE_SUFFIXES
 from wheretolook.options.data import DataOptions
 
 MASKS, AVOID = "masks", "avoid"

@@ -10,10 +10,11 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from wheretolook.data.boxes import Box, pixels_of, upright_box
-from wheretolook.data.images import TURNED, on_upright, opened, oriented_size, say_of_turns
+from wheretolook.data.images import on_upright, say_of_turns
 from wheretolook.data.marks import Pixels, stroke_pixels
 from wheretolook.data.masks import upright_values
 from wheretolook.errors import DataError
+from wheretolook.images import TURNED, opened, oriented_size
 from wheretolook.records import VOID
 
 BACKGROUND = -1  # in place of a class: a mark where none is

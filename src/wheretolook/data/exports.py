@@ -13,12 +13,12 @@ import numpy as np
 
 from wheretolook.data.boxes import Box
 from wheretolook.data.drawings import BACKGROUND, Drawing, Shape
-from wheretolook.data.images import image_size
 from wheretolook.data.layout import Folder, measured_splits, open_split
-from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, normal
+from wheretolook.data.names import files_by_name, normal
 from wheretolook.data.splits import Splits, read_split
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError, nearest, reason
+from wheretolook.images import IMAGE_SUFFIXES, image_size
 from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID
 

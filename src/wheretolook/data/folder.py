@@ -7,11 +7,12 @@ from wheretolook.data.boxes import read_boxes
 from wheretolook.data.classes import class_index, hint_of_lists, read_class_names, separates, written_classes
 from wheretolook.data.layout import Folder, Layout, open_split
 from wheretolook.data.masks import MASK_SUFFIXES
-from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, require
+from wheretolook.data.names import files_by_name, require
 from wheretolook.data.splits import Splits
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.data.tables import Row, known_image, rows
 from wheretolook.errors import DataError
+from wheretolook.images import IMAGE_SUFFIXES
 from wheretolook.options.data import DataOptions
 
 IMAGES, MASKS, SPLITS = "images", "masks", "splits"

@@ -1,67 +1,16 @@
-"""Reading images: each file is checked when it is read, and what is wrong is said in one line."""
+"""Images as tensors, and what is said of those whose stored pixels are turned."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from wheretolook.data.names import say_once
-from wheretolook.errors import DataError, reason
-
-EXIF_ORIENTATION = 0x0112
-UPRIGHT = 1
-TURNED = range(5, 9)  # orientations that swap height and width
-
-
-def resized(size: tuple[int, int], resize: int | None) -> tuple[int, int]:
-    """The size of an image once its longer side is `resize` pixels long.
-
-    Args:
-        size: height and width.
-        resize: length of the longer side in pixels; None keeps the size.
-
-    Example:
-        >>> resized((240, 320), 64)
-        (48, 64)
-    """
-    if resize is None:
-        return size
-    height, width = (max(1, round(side * resize / max(size))) for side in size)
-    return height, width
-
-
-def image_size(path: Path, resize: int | None = None) -> tuple[int, int]:
-    """Height and width that `read_image` gives, from the file's header alone.
-
-    Args:
-        path: an image file.
-        resize: length of the longer side in pixels; None keeps the size.
-
-    Raises:
-        DataError: the file is missing or no image.
-    """
-    return resized(oriented_size(path)[0], resize)
-
-
-def oriented_size(path: Path) -> tuple[tuple[int, int], int]:
-    """Height and width of an upright image, and the orientation of its stored pixels, 1 to 8 as EXIF counts them.
-
-    Args:
-        path: an image file.
-
-    Raises:
-        DataError: the file is missing or no image.
-    """
-    with opened(path, "image") as image:
-        orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
-        turned = orientation in TURNED and image.format != "TIFF"  # which Pillow turns by itself, and says its size so
-        width, height = reversed(image.size) if turned else image.size
-    return (height, width), orientation
+from wheretolook.errors import DataError
+from wheretolook.images import TURNED, UPRIGHT, oriented_size, read_photograph, resized
 
 
 def on_upright(
@@ -144,46 +93,6 @@ def read_image(path: Path, resize: int | None = None) -> Float[Tensor, "3 height
     return image_tensor(upright)
 
 
-def read_photograph(path: Path) -> Image.Image:
-    """Read an image as RGB at its full size, upright as its orientation tag says.
-
-    Args:
-        path: an image file of 8 bits a channel.
-
-    Raises:
-        DataError: the file is missing, truncated, no image or not of 8 bits.
-    """
-    with opened(path, "image") as image:
-        if image.mode.startswith(("I", "F")):
-            raise DataError(f"image {path} has mode {image.mode}; expected 8 bits a channel: convert it")
-        return ImageOps.exif_transpose(image).convert("RGB")
-
-
 def image_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
     """An RGB image as a tensor in [0, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float() / 255
-
-
-@contextmanager
-def opened(path: Path, what: str) -> Iterator[Image.Image]:
-    """An open image file; whatever goes wrong while it is read becomes a `DataError`.
-
-    Args:
-        path: the file.
-        what: what it is, for messages.
-
-    Raises:
-        DataError: it is missing, broken, no image or too large.
-    """
-    try:
-        with Image.open(path) as image:
-            yield image
-    except UnidentifiedImageError as error:
-        raise DataError(f"{what} {path} is no image file, or a broken one; replace it") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{what} {path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller"
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for a broken file come as any of these
-        words = reason(error) if isinstance(error, OSError) and error.errno else " ".join(str(error).split())
-        raise DataError(f"cannot read {what} {path}: {words}; replace it") from error

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Int, Integer
 from PIL import Image
 from torch import Tensor
 
-from wheretolook.data.images import opened, oriented_size, resized
 from wheretolook.errors import DataError
+from wheretolook.images import opened, oriented_size, resized
 from wheretolook.records import VOID
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from wheretolook.errors import DataError, reason
+from wheretolook.images import IMAGE_SUFFIXES
 
 log = logging.getLogger("wheretolook")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")  # and all that start with a dot: ._a.png, .DS_Store
 _said: set[str] = set()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from wheretolook.data.boxes import Box, paint_boxes, scaled, upright_box
 from wheretolook.data.dataset import ImageDataset
 from wheretolook.data.drawings import Drawing
-from wheretolook.data.images import image_size, read_image, say_of_turns
+from wheretolook.data.images import read_image, say_of_turns
 from wheretolook.data.masks import (
     Palette,
     Values,
@@ -29,6 +29,7 @@ from wheretolook.data.masks import (
 from wheretolook.data.sbd import read_sbd_values
 from wheretolook.data.targets import box_planes, mask_planes
 from wheretolook.errors import DataError
+from wheretolook.images import image_size
 from wheretolook.records import VOID, Sample, side_lengths
 
 _FOUND: dict[tuple[object, ...], list[int]] = {}  # the values of masks: each stage of a run asks for them again

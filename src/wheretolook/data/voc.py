@@ -7,12 +7,13 @@ from pathlib import Path
 from wheretolook.data.classes import hint_of_lists, read_class_names
 from wheretolook.data.layout import Folder, Layout, measured_splits, open_split
 from wheretolook.data.masks import MASK_SUFFIXES, Palette, read_values, voc_palette
-from wheretolook.data.names import IMAGE_SUFFIXES, files_by_name, require
+from wheretolook.data.names import files_by_name, require
 from wheretolook.data.sbd import sbd_images
 from wheretolook.data.splits import Splits
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.data.voc_objects import boxed_entry, class_names_of, has_colours, read_labelmap
 from wheretolook.errors import DataError
+from wheretolook.images import IMAGE_SUFFIXES
 from wheretolook.options.data import DataOptions
 from wheretolook.public import VOC_CLASSES
 from wheretolook.records import VOID

@@ -11,11 +11,11 @@ from wheretolook.data.boxes import SIDES
 from wheretolook.data.classes import read_class_names
 from wheretolook.data.drawings import Shape
 from wheretolook.data.exports import ImagesBelow, box_of, entry, open_export
-from wheretolook.data.images import image_size
 from wheretolook.data.layout import Layout
 from wheretolook.data.names import normal, read_lines
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError, reason
+from wheretolook.images import image_size
 from wheretolook.options.data import DataOptions
 
 SHEETS = ("data.yaml", "data.yml", "dataset.yaml")

@@ -38,6 +38,7 @@ class GuidedModule(GuidedNetwork):
         module: the user's own.
         classifier: the added classifier; None where the class scores are the module's own.
         layers: names of the modules whose outputs attention is read from, in the order in which they run.
+        forms: how the outputs of these hold a grid.
         scores: where the class scores come from.
         input_size: height and width of the images that the module was tried with.
     """
@@ -59,13 +60,13 @@ class GuidedModule(GuidedNetwork):
         super().__init__()
         self.module, self.classifier = module, classifier
         self.layers, self.detached = tuple(layer.name for layer in layers), any(layer.detached for layer in layers)
-        self._forms = {layer.name: layer.form for layer in layers}
+        self.forms = {layer.name: layer.form for layer in layers}
         self._finest = max(range(len(layers)), key=lambda index: (layers[index].grid[0] * layers[index].grid[1], index))
         self.shapes, self.scores = shapes, scores
         self.class_names, self.preprocessing, self.input_size = class_names, preprocessing, input_size
         own = uncompiled(module)
         self._cells = [
-            CellFinder(own, own.get_submodule(name), partial(_grid_of, form)) for name, form in self._forms.items()
+            CellFinder(own, own.get_submodule(name), partial(_grid_of, form)) for name, form in self.forms.items()
         ]
         self._parts, self._source = parts, dict(source or {"network": _class_name(module)})
         self.training = module.training  # not .train(): parts of the module keep their own modes
@@ -161,10 +162,10 @@ class GuidedModule(GuidedNetwork):
             whole = segment or self.classifier is None
             with self._sizes_that_it_takes(size):
                 leaf = self.classifier is None or len(self.layers) > 1
-                readings, result = read_layers(self.module, self._forms, images, leaf=leaf, whole=whole)
+                readings, result = read_layers(self.module, self.forms, images, leaf=leaf, whole=whole)
             own = self.shapes.find(result, len(images))
             output = self._scored(readings, own)
-            masks = self._with_background(own.masks) if segment and own.masks is not None else None
+            masks = self.with_background(own.masks) if segment and own.masks is not None else None
         if masks is not None:
             masks = at_image_size(masks, size)
             masks = masks if wanted else masks.detach()
@@ -186,7 +187,7 @@ class GuidedModule(GuidedNetwork):
         if self.scores == "logits":
             scores = own.logits
         else:
-            scores = None if own.masks is None else pooled_scores(self._with_background(own.masks))
+            scores = None if own.masks is None else pooled_scores(self.with_background(own.masks))
         if scores is None:
             shape = f"({len(reading.features)}, {self.shapes.logits})" if self.shapes.logits else "of pixels"
             raise ConfigError(f"expected class scores {shape}, as the module gave when it was guided, got none")
@@ -210,7 +211,8 @@ class GuidedModule(GuidedNetwork):
                 f"{size[1]}x{size[0]} ({why}); give a data.resize and data.crop that it takes"
             ) from error
 
-    def _with_background(self, masks: Tensor) -> Tensor:
+    def with_background(self, masks: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch scores h w"]:
+        """Mask scores with a channel of zeros for the background where the module scores the classes alone."""
         masks = _exact(masks)
         if masks.shape[1] > len(self.class_names):
             return masks

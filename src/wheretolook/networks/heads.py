@@ -77,4 +77,7 @@ def pooled_scores(mask_scores: Float[Tensor, "batch channels h w"]) -> Float[Ten
     rest = scores.masked_fill(top, -torch.inf).logsumexp(dim=1, keepdim=True)
     others = torch.where(top, rest, whole + torch.log1p(-share))
     odds = (scores - others)[:, 1:].flatten(2)
-    return odds.logsumexp(dim=2) - math.log(odds.shape[2])
+    pixels = odds.shape[2]
+    if not isinstance(pixels, int):  # a graph is being traced, for images of any size
+        return odds.logsumexp(dim=2) - torch.ones_like(odds[:1, :1]).sum(dim=2).log()
+    return odds.logsumexp(dim=2) - math.log(pixels)

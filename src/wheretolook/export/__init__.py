@@ -1,0 +1,1 @@
+"""Networks for other programs: one graph of scores, masks and attention maps, checked before it is written."""

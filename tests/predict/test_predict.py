@@ -1,0 +1,170 @@
+"""The command `predict`: no torch, what torch would say, and one line on what is wrong."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from wheretolook.attention.methods import attention_maps
+from wheretolook.data.images import read_image
+from wheretolook.errors import ImageSizeError
+from wheretolook.export.network import export_network
+from wheretolook.predict.description import KEY, Description, Place, divides_evenly, read_description
+from wheretolook.predict.images import mask_picture
+from wheretolook.predict.network import ExportedNetwork
+
+from ..command_line import complaint
+from ..networks.narrow import NAMES, narrow
+
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "lightning", "torchvision"):
+            raise AssertionError(f"{name} is imported")
+
+sys.meta_path.insert(0, NoTorch())
+from wheretolook.cli.main import main
+code = main(sys.argv[1:])
+assert "torch" not in sys.modules
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow FCN8s, exported."""
+    return export_network(narrow(), tmp_path_factory.mktemp("exported") / "net.onnx").path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two photographs of noise, one of them in a folder of its own."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    for name, size in (("a.png", (50, 70, 3)), ("more/b.png", (64, 40, 3))):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 255, size, dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+def test_no_torch_and_what_torch_says(exported: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    argv = ["predict", "--weights", str(exported), str(pictures), "--out", str(out), "--top", "2"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *argv], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((out / "scores.csv").open()))
+    listed = json.loads((out / "predictions.json").read_text())
+    assert [row["image"] for row in rows] == [row["image"] for row in listed] == ["a", "more/b"]
+    network = narrow()
+    for row, entry in zip(rows, listed, strict=True):
+        image = read_image(Path(entry["file"]))
+        output = network(network.preprocessing(image[None]))
+        scores = output.class_scores[0].detach()
+        np.testing.assert_allclose([float(row[name]) for name in NAMES], scores, rtol=1e-4)
+        order = scores.argsort(descending=True).tolist()
+        assert row["class"] == NAMES[order[0]]
+        assert [found["class"] for found in entry["classes"]] == [NAMES[index] for index in order[:2]]
+        mask = Image.open(out / entry["mask"])
+        assert mask.mode == "P" and len(entry["overlays"]) == 2
+        assert (np.asarray(mask) == output.mask_scores[0].argmax(dim=0).numpy()).mean() > 0.999
+        maps = attention_maps(output, size=tuple(image.shape[1:]))[0]
+        pixels = np.asarray(Image.open(entry["file"]))
+        np.testing.assert_allclose(
+            ExportedNetwork(exported).predict(pixels).attention, maps, atol=1e-4 * float(maps.max())
+        )
+        for index, overlay in zip(order, entry["overlays"], strict=False):
+            drawn = np.asarray(Image.open(out / overlay)).astype(int)
+            assert drawn.shape == pixels.shape
+            assert (drawn == pixels).all() == (not maps[index].any())
+
+
+def test_what_is_wrong_is_one_line(
+    exported: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = ["--weights", str(exported)]
+
+    def said(*argv: str) -> str:
+        return complaint(capsys, "predict", *argv)
+
+    assert "found none; check the path" in said("--weights", "nothing.onnx", str(pictures))
+    Path("text.onnx").write_text("no network")
+    assert "text.onnx: expected a network in ONNX" in said("--weights", "text.onnx", str(pictures))
+    foreign = onnx.load(str(exported))
+    del foreign.metadata_props[:]
+    onnx.save_model(foreign, "foreign.onnx")
+    assert "another .onnx without its description" in said("--weights", "foreign.onnx", str(pictures))
+    onnx.helper.set_model_props(foreign, {KEY: '{"class_names": 3}'})
+    onnx.save_model(foreign, "broken.onnx")
+    assert "broken.onnx: expected the description" in said("--weights", "broken.onnx", str(pictures))
+    assert "expected an image or a folder of images at none.png" in said(*weights, "none.png")
+    Path("empty").mkdir()
+    assert "expected images in empty, found none" in said(*weights, "empty")
+    assert "would both be called a" in said(*weights, str(pictures / "a.png"), str(pictures))
+    assert "expected top of at least 1, got 0" in said(*weights, str(pictures), "--top", "0")
+    (pictures / "c.jpg").write_text("no image")
+    assert "c.jpg is no image file" in said(*weights, str(pictures))
+    assert not Path("runs").exists() and not any("predictions" in path.name for path in tmp_path.iterdir())
+    assert "choose another folder" in said(*weights, str(pictures / "a.png"), "--out", "/proc/nowhere/out")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert (
+        said(*weights, str(pictures)) == "expected onnxruntime installed, found none; pip install 'wheretolook[onnx]'"
+    )
+
+
+def test_a_size_that_the_network_refuses_is_one_line(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise RuntimeError("Got: 40\nExpected: 224")
+
+    file = ExportedNetwork(exported)
+    monkeypatch.setattr(file, "_session", SimpleNamespace(run=refuses))
+    said = r"cannot run on images of 48x40 \(Got: 40 Expected: 224\); give another resize"
+    with pytest.raises(ImageSizeError, match=said):
+        file(np.zeros((1, 3, 40, 48), np.float32))
+
+
+def test_an_image_is_seen_as_large_as_the_network_was_made_for() -> None:
+    about = Description(NAMES, ("class_scores",), None, (224, 320), (), "grad_cam", "layer")
+    file = object.__new__(ExportedNetwork)
+    for given, expected in (
+        (about, (160, 320)),
+        (Description(**{**vars(about), "usual_size": None}), (500, 1000)),
+        (Description(**{**vars(about), "fixed_size": (224, 224)}), (224, 224)),
+    ):
+        file.description = given
+        assert file.seen_size((500, 1000)) == expected
+    file.description = about
+    assert file.seen_size((500, 1000), resize=64) == (32, 64)
+    assert read_description(about.text()) == about
+
+
+def test_cells_of_a_size_that_was_not_tried() -> None:
+    """Cells that divide an image evenly go on doing so; others keep their stride and offset."""
+    even = Place((64, 64), (16.0, 16.0), (7.5, 7.5))
+    over_the_edge = Place((75, 75), (16.0, 16.0), (7.5, 7.5))
+    assert divides_evenly(even) and not divides_evenly(over_the_edge)
+
+    def about(*places: Place) -> Description:
+        return Description(NAMES, ("attention_maps",), None, None, places, "grad_cam", "layer")
+
+    assert about(even).place((70, 70), (4, 4)).stride == (17.5, 17.5)
+    assert about(even, over_the_edge).place((70, 70), (5, 5)) == Place((70, 70), (16.0, 16.0), (7.5, 7.5))
+    aside = Place((64, 64), (32.0, 32.0), (0.0, 0.0))
+    assert about(aside).place((96, 96), (3, 3)).offset == (0.0, 0.0)
+
+
+def test_masks_of_many_classes_keep_their_values() -> None:
+    values = np.array([[0, 1], [2, 300]])
+    assert np.asarray(mask_picture(values, 400)).tolist() == values.tolist()
+    few = mask_picture(values.clip(max=3), 3)
+    assert few.mode == "P" and np.asarray(few).tolist() == [[0, 1], [2, 3]]
+    assert few.convert("RGB").getpixel((0, 0)) == (0, 0, 0) != few.convert("RGB").getpixel((1, 0))
