@@ -11,6 +11,8 @@ from torch import nn
 
 from wheretolook.cli.main import main
 from wheretolook.data import open_dataset
+from wheretolook.data.dataset import ImagesOf
+from wheretolook.errors import DataError
 from wheretolook.evaluation.propagate import (
     PENALTIES,
     Gathered,
@@ -260,3 +262,33 @@ def test_columns_are_of_the_image_when_its_size_is_new():
     columns = Hypercolumns(network, torch.rand(1, 3, 32, 32))
     images = torch.rand(1, 3, 32, 48)
     torch.testing.assert_close(columns(images), columns(images))
+
+
+def test_points_and_strokes_teach_what_they_mark():
+    """Cells of 4 pixels: one has a mark on the object, one a mark beside it, one both."""
+    sample = open_dataset(DataOptions(scenes=ScenesOptions(48, 3, 4)), "train")[0]
+    plane = torch.full((1, 48, 48), VOID, dtype=torch.uint8)
+    plane[0, 0:2, 1], plane[0, 9, 40:42], plane[0, 20, 20], plane[0, 20, 21:24] = 1, 0, 1, 0
+    labels = torch.zeros_like(sample.labels)
+    labels[1] = True
+    numbers = torch.arange(144.0).view(1, 1, 12, 12)
+    seen = seen_in(sample._replace(labels=labels, targets=plane), lambda image: numbers)
+    assert seen.columns.flatten().tolist() == [0, 2 * 12 + 10, 5 * 12 + 5]
+    assert seen.shares.tolist() == [1.0, 0.0, 0.25] and seen.classes.tolist() == [1, -1, -1]
+
+
+def test_marks_on_objects_alone_tell_nothing_from_them():
+    options = DataOptions(scenes=ScenesOptions(48, 3, 6), annotated_fraction=0.5, annotations="points")
+    dataset = open_dataset(options, "train", training=True)
+
+    class Objects(ImagesOf):
+        def is_annotated(self, index: int) -> bool:
+            return dataset.is_annotated(index)
+
+        def __getitem__(self, index: int):
+            sample = dataset[index]
+            return sample._replace(targets=sample.targets.masked_fill((sample.targets != 1).all(dim=0), VOID))
+
+    with pytest.raises(DataError, match="got places of objects alone; mark or outline the others too"):
+        propagated(Objects(dataset), lambda image: torch.rand(1, 2, 12, 12))
+    assert 0 <= propagated(dataset, lambda image: torch.rand(1, 2, 12, 12))[0] <= 1

@@ -67,6 +67,17 @@ def test_every_class_stands_there_with_its_verdict_and_reason():
     assert verdict_of(found).tone in ("bad", "unclear")
 
 
+def test_where_nothing_is_annotated_the_page_says_so_and_shows_what_is_known():
+    shown = Squares(12, framed=True, seed=1, annotated=False)
+    network = trained(None)
+    found = audit(network, shown, shown.batches(), rule=RULE)
+    pictures = audit_pictures(network, shown, found, RULE, 2)
+    text = "".join(parsed(rendered("a", audit_sections(found, RULE, pictures, ""))).itertext())
+    assert "No image has a mask or box" in text and "on the border" in text and "nan" not in text.lower()
+    assert {one.verdict.word for one in found.classes} <= {"too few to say", "suspicious"}
+    assert pictures.contexts and len(pictures.wrong) == 2 and not pictures.wrong_reasons
+
+
 def test_an_audit_without_classes_claims_nothing():
     empty = Audit({}, [], [], [], [])
     assert verdict_of(empty).tone == "unclear" and "no image shows a class" in verdict_of(empty).answer

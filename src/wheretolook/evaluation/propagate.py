@@ -21,6 +21,7 @@ FOLDS = 5
 ITERATIONS = 60
 PLACES = 1024  # of one image that the regression learns from at most
 ALL_PLACES = 2**17  # of all images: half a gigabyte of a thousand channels
+MARKED = 0.5  # of an image: with less that anything is known of, points or strokes are its annotation
 Columns = Callable[[Float[Tensor, "1 3 height width"]], Float[Tensor, "1 channels h w"]]
 
 
@@ -65,8 +66,12 @@ def seen_in(sample: Sample, columns: Columns, places: int = PLACES, seed: int = 
     planes, present = sample.targets[told], sample.labels.nonzero().flatten()[told]
     if not len(planes):  # an image without any object: all of it is background, as far as its mask tells
         planes, present = (sample.mask == VOID).to(torch.uint8)[None] * VOID, torch.tensor([-1])
-    cover = F.adaptive_avg_pool2d((planes == 1).float(), grid)
-    known = F.adaptive_avg_pool2d((planes != VOID).all(dim=0)[None].float(), grid)[0] > 0.5
+    told_of = (planes != VOID).all(dim=0)
+    part = F.adaptive_avg_pool2d(told_of[None].float(), grid)[0]
+    marked = bool(told_of.float().mean() < MARKED)  # then a place is what the marks in it are
+    known = part > (0.0 if marked else 0.5)
+    cover = F.adaptive_avg_pool2d(((planes == 1) & (told_of | (not marked))).float(), grid)
+    cover = cover / torch.where(known, part, 1.0) if marked else cover
     shares = cover.amax(dim=0)
     sole = (cover > 0.5).sum(dim=0) == 1
     classes = torch.where(sole, present[cover.argmax(dim=0)], -1)
@@ -216,7 +221,7 @@ def propagated(
         margin: see `probable_mask`.
 
     Raises:
-        DataError: no image is annotated, or all are.
+        DataError: no image is annotated, or all are; or nothing but objects is, or nothing but background.
     """
     annotated = [index for index in range(len(dataset)) if dataset.is_annotated(index)]
     if not annotated or len(annotated) == len(dataset):
@@ -227,6 +232,11 @@ def propagated(
     classes = len(dataset.class_names)
     places = max(1, min(PLACES, ALL_PLACES // len(annotated)))
     known = gathered([seen_in(dataset[index], columns, places, seed=index) for index in annotated])
+    if not (known.shares > 0).any() or not (known.shares < 1).any():
+        what = "places of objects" if (known.shares > 0).any() else "places that show none"
+        raise DataError(
+            f"expected annotations of objects and of what is none, got {what} alone; mark or outline the others too"
+        )
     penalty, score = cross_validated(known, classes)
     probe = fitted(known, classes, penalty)
 
