@@ -62,7 +62,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writing_folder(folder: Path) -> Iterator[Path]:
-    """Fill a temporary folder; once the block ends well it becomes `folder`, otherwise it is removed.
+    """Fill a temporary folder; once the block ends well it becomes `folder`, otherwise nothing is left of it.
 
     Args:
         folder: the folder to write; not there yet, or empty.
@@ -74,6 +74,7 @@ def writing_folder(folder: Path) -> Iterator[Path]:
         DataError: there is something in `folder` already, or it cannot be written.
     """
     temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(4)}")
+    missing = [place for place in folder.parents if not place.exists()]
     with writing(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"expected an empty or new folder, got {folder} with something in it; name another")
@@ -86,6 +87,7 @@ def writing_folder(folder: Path) -> Iterator[Path]:
             temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(missing)
 
 
 def require_writable(folder: Path) -> None:
@@ -104,9 +106,14 @@ def require_writable(folder: Path) -> None:
             with NamedTemporaryFile(dir=folder):
                 pass
     finally:
-        for made in missing:
-            with suppress(OSError):  # it was never made
-                made.rmdir()
+        _remove_empty(missing)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those that are there and hold nothing; an inner one stands before that around it."""
+    for folder in folders:
+        with suppress(OSError):  # it was never made, or is in use
+            folder.rmdir()
 
 
 def user_path(text: str | Path) -> Path:

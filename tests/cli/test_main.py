@@ -252,7 +252,7 @@ def test_an_interruption_is_said_and_has_its_own_code(
     network: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(
-        "wheretolook.losses.classification.average_images", lambda *_: signal.raise_signal(signal.SIGINT)
+        "wheretolook.losses.classification.average_images", lambda *_, **__: signal.raise_signal(signal.SIGINT)
     )
     assert main(["train-gain", "--weights", network, *SERVED, *QUICK]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("wheretolook: stopped; --resume goes on")
