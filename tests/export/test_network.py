@@ -157,13 +157,14 @@ def test_cells_lie_where_torch_puts_them() -> None:
 
 
 def test_the_real_network_names_the_cat(tmp_path: Path) -> None:
-    """A thousand classes' maps in one graph, with the real weights, of a photograph at another size."""
-    network = guide(real.network().module, class_names=real.NAMES, input_size=96)
+    """A thousand classes' maps in one graph, with the real weights; it pads as TensorFlow does, so for one size."""
+    network = guide(real.network().module, class_names=real.NAMES, input_size=(192, 288))
     exported = export_network(network, tmp_path / "net.onnx")
+    assert exported.fixed_size == (192, 288)
     picture = np.array(real.photograph("chelsea"))
     file = ExportedNetwork(exported.path)
-    prediction = file.predict(picture, resize=288)
-    seen = file.seen_size(picture.shape[:2], 288)
+    prediction = file.predict(picture)
+    seen = file.seen_size(picture.shape[:2])
     assert int(prediction.class_scores.argmax()) == real.CLASSES["chelsea"]
     images = torch.nn.functional.interpolate(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255, seen)
     output = network(network.preprocessing(images))

@@ -83,6 +83,30 @@ def exported(network: ScoresAndMaps, images: Tensor, *, any_size: bool) -> Expor
     return _exported(network, images, any_size=any_size)
 
 
+def pads_by_size(network: PlainNetwork, images: Tensor) -> bool:
+    """Whether a network pads an image of one more row and column by other amounts, as TensorFlow's "same" does.
+
+    The amounts are then quotients of quotients of the size, a layer inside the other; of five such layers no trace for
+    all sizes comes to an end in reasonable time.
+
+    Args:
+        network: features and scores.
+        images: of the size to begin with.
+    """
+    larger = torch.rand(*images.shape[:2], images.shape[2] + 1, images.shape[3] + 1)
+    try:
+        one, other = (_paddings(traced(network, each, any_size=False)) for each in (images, larger))
+    except ConfigError:  # it takes no such size
+        return False
+    return one != other
+
+
+def _paddings(graph: GraphModule) -> list[list[int]]:
+    """The amounts of every padding that is a step of its own."""
+    pads = (torch.ops.aten.constant_pad_nd.default, torch.ops.aten.pad.default)
+    return [list(node.args[1]) for node in graph.graph.nodes if node.target in pads]
+
+
 def takes_any_size(program: ExportedProgram) -> bool:
     """Whether a program takes images of any height and width."""
     images = next(node for node in reversed(list(program.graph.nodes)) if node.op == "placeholder")

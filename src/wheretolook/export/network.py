@@ -13,7 +13,7 @@ from wheretolook.errors import ConfigError
 from wheretolook.export.checks import MOST, Differences, differences, sizes_to_try, taken_by
 from wheretolook.export.formats import WRITERS, Writer
 from wheretolook.export.gradient import NotWrittenOutError
-from wheretolook.export.graph import ScoresAndMaps, exported, quiet, takes_any_size, traced
+from wheretolook.export.graph import ScoresAndMaps, exported, pads_by_size, quiet, takes_any_size, traced
 from wheretolook.networks.fcn.network import FCN
 from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.modes import untouched
@@ -89,15 +89,15 @@ def export_network(
 
 def _traced(network: GuidedNetwork, sizes: list[Size]) -> tuple[GraphModule, list[Size]]:
     """The graph for any size if it gives at all of these what the network gives; else for the first alone."""
-    plain = PlainNetwork(network)
-    if len(sizes) > 1:
-        graph = traced(plain, torch.rand(2, 3, *sizes[0]), any_size=True)
+    plain, images = PlainNetwork(network), torch.rand(2, 3, *sizes[0])
+    if len(sizes) > 1 and not pads_by_size(plain, images):
+        graph = traced(plain, images, any_size=True)
         try:
             if differences(network, ScoresAndMaps(graph, maps=False), sizes).largest <= MOST:
                 return graph, sizes
         except (RuntimeError, AssertionError, ValueError):  # what was traced holds for some sizes only
             pass
-    return traced(plain, torch.rand(2, 3, *sizes[0]), any_size=False), sizes[:1]
+    return traced(plain, images, any_size=False), sizes[:1]
 
 
 def _with_maps(graph: GraphModule, network: GuidedNetwork, sizes: list[Size]) -> ScoresAndMaps:
