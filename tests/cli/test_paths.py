@@ -42,7 +42,7 @@ def test_home_is_found_in_every_path_of_options_and_files(home: Path):
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    for work in ("evaluate.evaluate", "visualize.explain", "run.train_rows", "convert.build"):
+    for work in ("evaluate.evaluate", "visualize.changes", "run.train_rows", "convert.build"):
         monkeypatch.setattr(f"wheretolook.cli.{work}", lambda *_, **__: pytest.fail("the work was begun"))
     Path("file").write_text("in the way")
     network, out = "~/net.safetensors", ["--out=file/deep", *SERVED]

@@ -27,7 +27,7 @@ def boxes_by(tool: str, root: Path, seen: tuple[int, int], box: tuple, more: boo
         write_lines(root / "annotations.json", json.dumps({**record, "categories": [{"id": 1, "name": "cat"}]}))
     elif tool == "labelme":
         shapes = [shape("cat", "rectangle", (left, top), (right, bottom))]
-        shapes += [shape("cat", "point", (1, 1))] if more else []
+        shapes += [shape("cat", "point", (left + 1, top + 1))] if more else []
         labelme(root / "a.json", *shapes, imagePath="a.png", imageHeight=height, imageWidth=width)
     else:
         xml(root / "Annotations/a.xml", ("cat", *box), size=seen)

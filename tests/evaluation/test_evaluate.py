@@ -162,7 +162,8 @@ def test_explanations_come_one_for_each_present_pair_in_order():
         torch.testing.assert_close(explanation.truth, one.mask)
         torch.testing.assert_close(explanation.prediction, output.mask_scores[0].argmax(dim=0))
         small = attention(output, index, DEFAULTS)
-        torch.testing.assert_close(explanation.attention, stretched(small.relu(), (48, 32), "bilinear").detach())
+        full = stretched(small.relu(), (48, 32), "bilinear").detach()
+        torch.testing.assert_close(explanation.attention, full.float())
         valid = explanation.attention[one.mask != VOID]
         inside = explanation.attention[one.mask == 1 + index]
         assert explanation.energy_inside == pytest.approx((inside.sum() / valid.sum()).item())

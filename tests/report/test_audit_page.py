@@ -68,7 +68,7 @@ def test_every_class_stands_there_with_its_verdict_and_reason():
 
 
 def test_where_nothing_is_annotated_the_page_says_so_and_shows_what_is_known():
-    shown = Squares(12, framed=True, seed=1, annotated=False)
+    shown = Squares(30, framed=True, seed=1, annotated=False)
     network = trained(None)
     found = audit(network, shown, shown.batches(), rule=RULE)
     pictures = audit_pictures(network, shown, found, RULE, 2)

@@ -73,7 +73,7 @@ def test_maps_that_cover_nothing_or_everything_are_seen(
         watch = CollapseWatch()
         stage = Stage.guidance(made_network(), TrainingOptions(), objective)
         step = stage.forward_step(batch)
-        step = replace(step, signed_maps=maps, pairs=step.pairs[:2], targets=step.targets[:2])
+        step = replace(step, signed_maps=maps, signed_layer_maps=(), pairs=step.pairs[:2], targets=step.targets[:2])
         with caplog.at_level(logging.WARNING, "wheretolook"):
             for number in range(PATIENCE):
                 watch.see(number, coverage=coverage(step, stage.objective), recall=recall(step))
