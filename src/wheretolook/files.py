@@ -4,7 +4,7 @@ import json
 import math
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -114,6 +114,20 @@ def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
         with suppress(OSError):  # it was never made, or is in use
             folder.rmdir()
+
+
+def visible_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files in a folder and all folders in it, sorted, but for what is hidden: `._a.png`, `.ipynb_checkpoints/`.
+
+    Args:
+        folder: where they lie; a folder that is not there has no files.
+        suffixes: which files count, in lower case, with the dot.
+    """
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def user_path(text: str | Path) -> Path:

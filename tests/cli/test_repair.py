@@ -9,7 +9,7 @@ from PIL import Image
 
 from wheretolook.cli.main import main
 from wheretolook.evaluation.pairs import PairFigures
-from wheretolook.report.repair import Audited, cost, repair_answer
+from wheretolook.report.repair import Audited, cost, repair_answer, repair_tone
 
 from ..command_line import complaint
 from ..evaluation.faint_squares import Squares
@@ -90,6 +90,9 @@ def test_it_stops_for_annotation_and_goes_on_from_there(capsys: pytest.CaptureFi
     assert main(REPAIR) == 0
     assert weights.stat().st_mtime_ns == trained and Path("repaired/repair.html").read_text() == page
     assert "expected the options of the audit that is there" in complaint(capsys, *REPAIR, "--limit=3")
+    drawn[names[4]].save(f"data/masks/{names[4]}.png")
+    assert "expected the 4 annotated images that guided the network there, got 5" in complaint(capsys, *REPAIR)
+    assert Path("repaired/annotated.txt").read_text().split() == sorted(names[:4])
 
 
 def test_where_everything_is_annotated_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]):
@@ -98,6 +101,23 @@ def test_where_everything_is_annotated_nothing_is_asked_for(capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "all 24 training images are annotated" in said and not Path("repaired/suggested").exists()
     assert not Path("repaired/propagated").exists() and Path("repaired/repair.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "mark"), [("audit.write_pairs", "before/audit.json"), ("suggest.picture_sheet", "suggested/suggested.txt")]
+)
+def test_what_is_cut_off_is_done_again(step: str, mark: str, monkeypatch: pytest.MonkeyPatch):
+    """A step counts as done by a file that is written after all others of it."""
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    write(Path("data"))
+    with monkeypatch.context() as patched:
+        patched.setattr(f"wheretolook.cli.{step}", stopped)
+        assert main(REPAIR) == 130
+    assert Path("repaired/before").exists() and not Path(f"repaired/{mark}").exists()
+    assert main(REPAIR) == 0 and Path(f"repaired/{mark}").exists()
 
 
 def test_what_cannot_work_is_said_before_the_work(capsys: pytest.CaptureFixture[str]):
@@ -121,19 +141,20 @@ def audited(words: str, rights: str) -> Audited:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "said", "tone"),
     [
-        ("ssf", "fff", "Repaired: 2 of 2 shortcuts are fine."),
-        ("ssf", "?ff", "Partly repaired: of 2 shortcuts there are now 1 too few to say, 1 fine."),
-        ("ssf", "sf?", "Partly repaired: of 2 shortcuts there are now 1 shortcut, 1 fine."),
-        ("sf", "sf", "Not repaired: 1 classes are recognised by a shortcut, 1 were."),
-        ("ff", "fs", "No class was recognised by a shortcut before, 1 are now."),
-        ("ff", "ff", "No class was recognised by a shortcut before."),
+        ("ssf", "fff", "Repaired: 2 of 2 shortcuts are fine.", "good"),
+        ("ssf", "?ff", "Partly repaired: of 2 shortcuts there are now 1 too few to say, 1 fine.", "unclear"),
+        ("ssf", "sf?", "Partly repaired: of 2 shortcuts there are now 1 shortcut, 1 fine.", "unclear"),
+        ("sf", "sf", "Not repaired: 1 classes are recognised by a shortcut, 1 were.", "bad"),
+        ("ff", "fs", "No class was recognised by a shortcut before, 1 are now.", "bad"),
+        ("ff", "ff", "No class was recognised by a shortcut before.", "unclear"),
     ],
 )
-def test_the_answer(before: str, after: str, said: str):
+def test_the_answer(before: str, after: str, said: str, tone: str):
     found = audited(before, "11110000"), audited(after, "11000001")
     answer = repair_answer(*found)
+    assert repair_tone(*found) == tone
     assert answer.startswith(said) and "-12.5 points of accuracy" in answer
     assert "In front of another class's background 38 % are right, 50 % were." in answer
     assert cost(*found).value == pytest.approx(1 / 8) and cost(*found).low < 0 < cost(*found).high

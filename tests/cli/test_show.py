@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from wheretolook.cli.main import main
+from wheretolook.cli.show import _named
 from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.networks.files import save_network
 
@@ -64,6 +65,14 @@ def test_a_folder_is_its_images_and_no_picture_replaces_another() -> None:
     assert {path.name for path in Path("drawn").iterdir()} == {"a.png", "b.png", "a-2.png", "show.json"}
 
 
+def test_names_that_would_meet_are_told_apart_and_hidden_files_are_no_images() -> None:
+    paths = [Path(name) for name in ("a.png", "b/a.jpg", "a-2.png", "c/A.png", "d/a.bmp")]
+    names = [name for _, name in _named(paths)]
+    assert names == ["a.png", "a-2.png", "a-2-2.png", "A-3.png", "a-4.png"]
+    Path("more/._a.png").write_bytes(b"\0")
+    assert main(["show", "more", *OWN]) == 0 and [row["image"] for row in listed()] == ["more/a.png"]
+
+
 def test_broken_images_are_a_line_each_and_the_others_are_done(capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.png").write_text("no image")
     assert main(["show", "broken.png", "a.png", "missing.jpg", "b.jpg", *OWN]) == 2
@@ -91,4 +100,5 @@ def test_what_makes_no_sense_is_said(capsys: pytest.CaptureFixture[str]) -> None
     Path("empty").mkdir()
     assert "expected images in the folder empty" in complaint(capsys, "show", "empty", *OWN)
     assert "expected images, got none" in complaint(capsys, "show", *OWN)
-    assert "got 0" in complaint(capsys, "show", "a.png", *OWN, "--top=0")
+    for option in ("--top=0", "--resize=0"):
+        assert "resize of at least 1" in complaint(capsys, "show", "a.png", *OWN, option)

@@ -4,9 +4,11 @@ import pytest
 from PIL import Image
 
 from wheretolook.data import open_dataset
-from wheretolook.data.names import files_by_name, image_name
+from wheretolook.data.names import files_below, files_by_name, image_name
 from wheretolook.errors import ConfigError, DataError
+from wheretolook.files import visible_below
 from wheretolook.options.data import DataOptions
+from wheretolook.predict.images import image_files
 
 from .folders_on_disk import corner_mask, opened, write_image, write_lines, write_mask, write_voc
 
@@ -24,6 +26,14 @@ def test_hidden_files_are_no_images(tmp_path, caplog):
     write_lines(plain / "splits/all.txt", "a0")
     assert opened(plain, "all").names == ("a0",)
     assert "not read" not in caplog.text
+
+
+def test_neither_are_those_of_hidden_folders(tmp_path):
+    for name in ("a.png", "b/c.PNG", "b/._c.png", ".ipynb_checkpoints/a-checkpoint.png", "b/.thumbs/c.png", "d.txt"):
+        write_image(tmp_path / name) if name.lower().endswith("png") else write_lines(tmp_path / name, "x")
+    assert visible_below(tmp_path, (".png",)) == [tmp_path / "a.png", tmp_path / "b/c.PNG"]
+    assert list(files_below(tmp_path, (".png",))) == ["a", "b/c"] == list(image_files([tmp_path]))
+    assert not visible_below(tmp_path / "missing", (".png",))
 
 
 def test_files_that_are_not_read_are_said_once(tmp_path, caplog):

@@ -18,6 +18,7 @@ from wheretolook.options.objective import Method
 
 LISTED = 5  # classes in a table of chances
 Pair = tuple[Image.Image, Image.Image]
+Zones = tuple[Zone, Zone]  # what was drawn: where to look, and where not
 
 
 class Settings(NamedTuple):
@@ -43,13 +44,11 @@ class Session(NamedTuple):
         picture: the image.
         looks: what each network says of it.
         class_index: whose attention that is.
-        zones: what was drawn: where to look, and where not.
     """
 
     picture: Picture
     looks: tuple[Look, ...]
     class_index: int
-    zones: tuple[Zone, Zone] | None = None
 
 
 class Turn:
@@ -108,7 +107,7 @@ class Desk:
         except DataError as error:
             raise DataError(str(error).replace(str(path), path.name)) from error
 
-    def look(self, picture: Picture, settings: Settings, zones: tuple[Zone, Zone] | None = None) -> Session:
+    def look(self, picture: Picture, settings: Settings) -> Session:
         """Run an image through the networks.
 
         Raises:
@@ -122,7 +121,7 @@ class Desk:
                 )
             looks.append(seen)
         assert chosen is not None
-        return Session(picture, tuple(looks), chosen, zones)
+        return Session(picture, tuple(looks), chosen)
 
     def attention(self, session: Session, opacity: float) -> Pair:
         """Attention before and after; of a single network, beside the image."""
@@ -165,25 +164,22 @@ class Desk:
         order = np.argsort(-chances, kind="stable").tolist()
         return [(f"{self.class_names[index]} · {_percent(float(chances[index]))}", index) for index in order]
 
-    def inside(self, session: Session) -> str:
+    def inside(self, session: Session, zones: Zones) -> str:
         """How much of each network's attention lies in what was drawn, as a table of HTML; empty where nothing was."""
         rows = []
-        for name, zone in zip(("look here", "not here"), session.zones or (), strict=False):
+        for name, zone in zip(("look here", "not here"), zones, strict=True):
             if zone.any():
                 found = [views.inside(seen.attention, zone) for seen in session.looks]
                 rows.append([name, *(_percent(each.energy) for each in found), _percent(found[0].area)])
         return _table(["attention in", *self.titles, "of the image"], rows) if rows else ""
 
-    def save(self, session: Session) -> str:
+    def save(self, session: Session, zones: Zones) -> str:
         """Keep the drawing; says where.
 
         Raises:
             DataError: nothing is drawn, or it cannot be kept.
         """
-        empty = np.zeros(session.picture.size, bool)
-        written = save_drawing(
-            self.out, session.picture, self.class_names, session.class_index, *(session.zones or (empty, empty))
-        )
+        written = save_drawing(self.out, session.picture, self.class_names, session.class_index, *zones)
         names = [str(path.relative_to(self.out)) for path in written]
         return f"{self.class_names[session.class_index]} is saved in {self.out}: {', '.join(names)}"
 

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 import torch
 
-from wheretolook.app.desk import Desk, Session, Settings, Turn, said
+from wheretolook.app.desk import Desk, Session, Settings, Turn, Zones, said
 from wheretolook.app.views import AVOID_COLOUR, LOOK_COLOUR, Picture, drawn_zones
 from wheretolook.errors import WhereToLookError
 
@@ -163,19 +163,19 @@ class Page:
         settings = [self.class_index, self.method, self.layer, self.exclusive, self.opacity]
         seen = [self.session, self.status, self.class_index, self.numbers, self.attention, self.segmentation]
         fresh = [*seen, self.editor, self.inside, self.falls, self.erased]
-        drawn = [self.session, self.status, self.inside]
+        sheet, drawn = [self.session, self.editor], [self.status, self.inside]
         self._asks(self.file.upload, self._upload, [self.file, *settings], fresh)
         self._asks(self.example.input, self._example, [self.example, *settings], fresh)
         self._asks(self.next.click, self._next, [self.session, *settings], [self.example, *fresh])
         for part in (self.class_index, self.method, self.layer, self.exclusive):
-            self._asks(part.input, self._change, [self.session, *settings], [*seen, self.inside])
+            self._asks(part.input, self._change, [*sheet, *settings], [*seen, self.inside])
         erasing = [self.session, *settings, self.threshold], [self.status, self.falls, self.erased]
         self._asks(self.erase.click, self._erase, *erasing)
         self._asks(self.threshold.input, self._erase, *erasing, mode="always_last")
         repainting = [self.session, self.opacity], [self.status, self.attention]
         self._on(self.opacity.input, self._repaint, *repainting, mode="always_last")
-        self._on(self.editor.input, self._draw, [self.session, self.editor], drawn)
-        self._on(self.save.click, self._save, [self.session, self.editor], drawn)
+        self._on(self.editor.input, self._draw, sheet, drawn)
+        self._on(self.save.click, self._save, sheet, drawn)
 
     def _asks(
         self,
@@ -234,12 +234,12 @@ class Page:
         sheet = {"background": picture.pixels, "layers": [], "composite": None}
         return (*self._seen(picture, picture.class_index, *settings), sheet, "", "", None)
 
-    def _change(self, session: Session | None, *settings: Any) -> tuple[Any, ...]:
+    def _change(self, session: Session | None, sheet: Any, *settings: Any) -> tuple[Any, ...]:
         if session is None:
             return _unchanged(7)
         class_index, *others = settings
-        seen = self._seen(session.picture, class_index, *others, zones=session.zones)
-        return (*seen, self.desk.inside(seen[0]))
+        seen = self._seen(session.picture, class_index, *others)
+        return (*seen, self.desk.inside(seen[0], _drawn(session, sheet)))
 
     def _seen(
         self,
@@ -249,10 +249,8 @@ class Page:
         layer: str | None,
         exclusive: bool,
         opacity: float,
-        *,
-        zones: Any = None,
     ) -> tuple[Any, ...]:
-        session = self.desk.look(picture, Settings(class_index, method, layer, exclusive), zones)
+        session = self.desk.look(picture, Settings(class_index, method, layer, exclusive))
         return (
             session,
             f'<div class="hint">{escape(self.desk.about(picture))}</div>',
@@ -283,24 +281,24 @@ class Page:
         pair, falls = self.desk.erase(session, settings, threshold)
         return gr.skip(), falls, pair
 
-    def _draw(self, session: Session | None, value: Any) -> tuple[Any, ...]:
+    def _draw(self, session: Session | None, sheet: Any) -> tuple[Any, ...]:
         if session is None:
-            return _unchanged(3)
-        session = _with_drawing(session, value)
-        return session, gr.skip(), self.desk.inside(session)
+            return _unchanged(2)
+        return gr.skip(), self.desk.inside(session, _drawn(session, sheet))
 
-    def _save(self, session: Session | None, value: Any) -> tuple[Any, ...]:
+    def _save(self, session: Session | None, sheet: Any) -> tuple[Any, ...]:
         if session is None:
-            return _unchanged(3)
-        session = _with_drawing(session, value)
-        words = escape(self.desk.save(session))
+            return _unchanged(2)
+        zones = _drawn(session, sheet)
+        words = escape(self.desk.save(session, zones))
         gr.Info(words)
-        return session, f'<div class="hint">{words}</div>', self.desk.inside(session)
+        return f'<div class="hint">{words}</div>', self.desk.inside(session, zones)
 
 
-def _with_drawing(session: Session, value: Any) -> Session:
-    layers = [] if value is None else [np.asarray(layer) for layer in value["layers"]]
-    return session._replace(zones=drawn_zones(layers, session.picture.pixels.shape[:2]))
+def _drawn(session: Session, sheet: Any) -> Zones:
+    """What is on the sheet now: the editor alone keeps it, so that no answer of a network puts an older state back."""
+    layers = [] if sheet is None else [np.asarray(layer) for layer in sheet["layers"]]
+    return drawn_zones(layers, session.picture.pixels.shape[:2])
 
 
 def _telling(function: Callable[..., Any], status: int, count: int) -> Callable[..., Any]:

@@ -15,11 +15,12 @@ from torch import Tensor
 from wheretolook.attention.maps import normalised
 from wheretolook.attention.methods import attention_maps
 from wheretolook.errors import DataError, ImageSizeError, WhereToLookError
+from wheretolook.evaluation.exchange import mean_colour
 from wheretolook.images import opened, oriented_size, resized
 from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.metrics.attention import energy_chance, energy_inside
 from wheretolook.options.objective import OF_TOKENS, Method
-from wheretolook.records import GuidedNetwork, GuidedOutput, Preprocessing, side_lengths
+from wheretolook.records import GuidedNetwork, GuidedOutput, side_lengths
 from wheretolook.report.overlay import overlay
 from wheretolook.report.paint import grey, painted
 
@@ -203,14 +204,8 @@ def erase(
     mask = soft_mask(normalised(torch.from_numpy(attention)[None].to(images)), threshold)
     output, _ = _passed(network, masked_images(images, mask), segment=False)
     share = mask[0, :, :, None].cpu().numpy()
-    mixed = (1 - share) * pixels + share * 255 * np.array(mean_colour(network.preprocessing))
+    mixed = (1 - share) * pixels + share * 255 * mean_colour(network.preprocessing).numpy()
     return Erased((mixed + 0.5).clip(0, 255).astype(np.uint8), _chances(output, exclusive))
-
-
-def mean_colour(preprocessing: Preprocessing) -> tuple[float, float, float]:
-    """The colour, RGB in [0, 1], that is 0 for the network: what stands where attention is erased."""
-    first, second, third = (value / preprocessing.scale for value in preprocessing.mean)
-    return (third, second, first) if preprocessing.channels == "BGR" else (first, second, third)
 
 
 def attention_pictures(pixels: Pixels, looks: Sequence[Look], opacity: float) -> list[Image.Image]:

@@ -92,11 +92,11 @@ def measured(options: AuditOptions) -> Audit:
             tracked=_tracked,
         )
         shown = audit_pictures(network, dataset, found, options.rule, options.pictures)
-    _write(found, shown, options, out)
     contexts_sheet(dataset, found, out / SHEET_FILE, options.pictures)
+    _write(found, shown, options, out)
     console.print(audit_table(found))
     for one in worst_first(found.classes)[:TOLD]:
-        console.print(f"{one.name}: {one.verdict.word}. {one.verdict.reason}", markup=False, highlight=False)
+        console.print(f"{one.name}: {one.verdict.word}. {one.verdict.reason}", highlight=False)
     console.print(counted(found))
     return found
 
@@ -116,13 +116,14 @@ def _tracked(trials: Iterable[Trial], total: int) -> Iterator[Trial]:
 
 
 def _write(found: Audit, shown: AuditPictures, options: AuditOptions, out: Path) -> None:
+    """Write everything but the sheet; the record last, since a repair takes an audit that has one for done."""
     settings = {"options": asdict(options), **environment()}
-    write_json(out / AUDIT_FILE, {**audit_record(found, options.rule), **settings})
     sections = audit_sections(found, options.rule, shown, yaml.safe_dump(settings, sort_keys=False))
     name = options.weights or str(options.network.name)
     write_page(out / PAGE_FILE, f"Audit of {name}", sections, subtitle=f"images: {options.data.split}")
     write_classes(out / CLASSES_FILE, found.classes)
     write_pairs(out / PAIRS_FILE, found.pairs)
+    write_json(out / AUDIT_FILE, {**audit_record(found, options.rule), **settings})
 
 
 def _bars(texts: Sequence[str], *, least: bool) -> Iterator[Bar]:

@@ -19,7 +19,6 @@ from wheretolook.report.annotations import annotation_sheet
 
 TEST = "test"  # looked at where there is one
 MOST_LINES = 200
-GROUPS_NAMED = 12
 
 
 def check(options: Check) -> list[str]:
@@ -39,7 +38,7 @@ def check(options: Check) -> list[str]:
     count = "no problem was found" if not problems else f"{len(problems)} lines on what looks wrong:"
     more = [f"and {len(problems) - MOST_LINES} more lines"] if len(problems) > MOST_LINES else []
     lines += ["", count, *(f"- {line}" for line in problems[:MOST_LINES]), *more]
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
     write_text(out / "check.txt", "\n".join(lines) + "\n")
     _draw(surveys, out / "annotations.png", options.pictures)
     console.print(f"the same in {out / 'check.txt'}")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from rich.markup import escape
 from rich.progress import track
 
 from wheretolook.cli.terminal import console
@@ -28,7 +29,7 @@ def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> I
     from wheretolook.data.loading import evaluation_loader  # only now: Lightning takes seconds to import
 
     loader = evaluation_loader(dataset, options.batch_size, options.workers)
-    return track(loader, what, console=console, transient=True)
+    return track(loader, escape(what), console=console, transient=True)
 
 
 def say_attention(networks: Mapping[str, GuidedNetwork]) -> None:

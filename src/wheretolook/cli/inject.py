@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 from PIL import Image
+from rich.markup import escape
 from rich.progress import track
 
 from wheretolook.cli.console import console
@@ -83,7 +84,7 @@ def inject(options: Inject) -> Path:
 def _copied(dataset: ImageDataset, split: str, options: Inject, folder: Path) -> Iterator[Injected]:
     """Copy a split image by image."""
     tied = split == options.split
-    for index in track(range(len(dataset)), split, console=console, transient=True):
+    for index in track(range(len(dataset)), escape(split), console=console, transient=True):
         sample = dataset[index]
         present = sample.labels.nonzero().flatten().tolist()
         if not present:

@@ -27,7 +27,7 @@ def predict(options: Predict) -> Path:
         rows = predict_images(network, images, folder, resize=options.resize, top=options.top)
     for row in rows[:AT_ONCE]:
         classes = ", ".join(f"{found['class']} {found['score']:.2f}" for found in row["classes"])
-        console.print(f"{row['image']}: {classes}", markup=False, highlight=False)
+        console.print(f"{row['image']}: {classes}", highlight=False)
     more = f" ({len(rows) - AT_ONCE} more)" if len(rows) > AT_ONCE else ""
     console.print(f"{len(rows)} images{more}: {out / SCORES}, {out / LIST}")
     return out

@@ -25,7 +25,8 @@ from wheretolook.report.pairs import PAIRS_FILE, read_pairs
 from wheretolook.report.repair import Audited, repair_answer, repair_record, repair_sections, repair_table
 from wheretolook.runs.folder import environment
 
-ANNOTATED = "annotated.txt"
+ANNOTATED, LISTED = "annotated.txt", "list of annotated images"
+GUIDED = "guided"  # folder of the training
 MASKS = {
     "voc": "SegmentationClass/NAME.png",
     "folder": "masks/NAME.png",
@@ -55,7 +56,7 @@ def repair(options: Repair) -> Path | None:
     guided = train_gain(
         TrainGain(
             options.weights,
-            str(out / "guided"),
+            str(out / GUIDED),
             resume=True,
             data=data,
             network=options.network,
@@ -65,7 +66,7 @@ def repair(options: Repair) -> Path | None:
         )
     )
     after = _audited(options, str(guided), out / "after")
-    return _report(options, before, after, len(read_lines(annotated, "list of annotated images")), out)
+    return _report(options, before, after, len(read_lines(annotated, LISTED)), out)
 
 
 def _audited(options: Repair, weights: str | None, out: Path) -> Audited:
@@ -110,7 +111,7 @@ def _annotated(options: Repair, out: Path) -> Path | None:
     names = read_lines(folder / LIST, "list of suggested images")
     missing = list(_missing(dataset, names))
     if missing:
-        console.print(_what_to_annotate(options.data, folder, missing, len(names)), markup=False, highlight=False)
+        console.print(_what_to_annotate(options.data, folder, missing, len(names)), highlight=False)
         return None
     known = [name for number, name in enumerate(dataset.names) if dataset.is_annotated(number)]
     return _listed(out, known)
@@ -126,7 +127,13 @@ def _missing(dataset: ImageDataset, names: list[str]) -> Iterator[str]:
 
 
 def _listed(out: Path, names: tuple[str, ...] | list[str]) -> Path:
+    """The list of the images that guide, which stays what it is once they have."""
     path = out / ANNOTATED
+    if (out / GUIDED).exists() and (count := len(read_lines(path, LISTED))) != len(names):
+        raise ConfigError(
+            f"{out}: expected the {count} annotated images that guided the network there, got {len(names)}; choose "
+            "another --out to guide by these"
+        )
     write_text(path, "".join(f"{name}\n" for name in names))
     return path
 
@@ -165,6 +172,6 @@ def _report(options: Repair, before: Audited, after: Audited, annotated: int, ou
     text = yaml.safe_dump(settings, sort_keys=False)
     write_page(page, "Repair", repair_sections(before, after, annotated, text), subtitle=str(options.weights))
     console.print(repair_table(before, after))
-    console.print(repair_answer(before, after), markup=False)
+    console.print(repair_answer(before, after))
     console.print(f"open {page}; the audits are {out / 'before' / 'audit.html'} and {out / 'after' / 'audit.html'}")
     return page

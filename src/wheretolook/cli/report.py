@@ -23,6 +23,6 @@ def write_report(options: Report) -> Path:
         write_comparison(runs, path)
     for run in runs:
         if run.missing:
-            console.print(f"{run.folder}: {'; '.join(run.missing)}", markup=False)
-    console.print(f"open {path}", markup=False)
+            console.print(f"{run.folder}: {'; '.join(run.missing)}")
+    console.print(f"open {path}")
     return path

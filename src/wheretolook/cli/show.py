@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from PIL import Image
@@ -52,7 +53,7 @@ def show(options: Show) -> list[dict[str, object]]:
 
 
 def _require_sense(options: Show) -> None:
-    if options.top < 1 or (options.resize or 1) < 1 or not 0 <= options.opacity <= 1:
+    if min(options.top, 1 if options.resize is None else options.resize) < 1 or not 0 <= options.opacity <= 1:
         raise ConfigError(
             f"expected top and resize of at least 1 and opacity from 0 to 1, got {options.top}, {options.resize} and "
             f"{options.opacity}"
@@ -66,7 +67,9 @@ def _images(given: Iterable[str]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        inside = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."
+        )
         if not inside:
             raise DataError(f"expected images in the folder {path}, found none; name them, or another folder")
         yield from inside
@@ -106,13 +109,14 @@ def _indices(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def _named(paths: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Each image with the name of its picture; no two are the same."""
-    taken: dict[str, int] = {}
+    """Each image with the name of its picture; no two are the same, not even where small letters are as good."""
+    taken: set[str] = set()
     result = []
     for path in paths:
-        taken[path.stem] = taken.get(path.stem, 0) + 1
-        number = taken[path.stem]
-        result.append((path, f"{path.stem}.png" if number == 1 else f"{path.stem}-{number}.png"))
+        names = (f"{path.stem}{end}.png" for end in chain([""], (f"-{number}" for number in count(2))))
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())
+        result.append((path, name))
     return result
 
 
@@ -126,7 +130,7 @@ def _shown(
     tiles = [Tile(network.class_names[index], chance, attention.numpy()) for index, chance, attention in looks]
     looks_sheet(photograph, tiles, picture, title=path.name, about=_about(network, options), opacity=options.opacity)
     said = ", ".join(f"{tile.name} {caption(tile)}" for tile in tiles)
-    console.print(f"{path}: {said} -> {picture}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{path}: {said} -> {picture}", highlight=False, soft_wrap=True)
     listed = [
         {"class": tile.name, "index": index, "probability": tile.probability, "empty": not tile.attention.any()}
         for tile, (index, _, _) in zip(tiles, looks, strict=True)

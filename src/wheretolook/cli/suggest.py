@@ -40,11 +40,11 @@ def suggest_images(options: Suggest) -> list[Suggestion]:
         cells = [_cell(network, dataset, suggestion) for suggestion in found]
     rule = options.rule.replace("_", " ")
     about = f"{rule}, {len(found)} of {len(dataset)} images; attention, with lines at 20 % and 50 % of its maximum"
-    write_text(out / LIST, "".join(f"{suggestion.name}\n" for suggestion in found))
     _write_reasons(out / REASONS, found, dataset.class_names)
     picture_sheet(cells, out / SHEET, title="Annotate next", about=about, columns=COLUMNS, side=SIDE)
-    console.print(f"{len(found)} images: {out / LIST}, with reasons in {REASONS} and pictures in {SHEET}", markup=False)
-    console.print(f"once annotated: --data.annotated {out / LIST} guides by these alone", markup=False)
+    write_text(out / LIST, "".join(f"{suggestion.name}\n" for suggestion in found))  # last: a repair goes on from it
+    console.print(f"{len(found)} images: {out / LIST}, with reasons in {REASONS} and pictures in {SHEET}")
+    console.print(f"once annotated: --data.annotated {out / LIST} guides by these alone")
     return found
 
 

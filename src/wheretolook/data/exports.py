@@ -18,6 +18,7 @@ from wheretolook.data.names import files_by_name, normal
 from wheretolook.data.splits import Splits, read_split
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError, nearest, reason
+from wheretolook.files import visible_below
 from wheretolook.images import IMAGE_SUFFIXES, image_size
 from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID
@@ -40,12 +41,10 @@ class ImagesBelow:
         self.root = root
         self.paths: dict[str, Path] = {}
         self._by_file: dict[str, list[str]] = {}
-        for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
-            inner = path.relative_to(root)
-            if not any(part.startswith(".") for part in inner.parts):
-                name = normal(inner.with_suffix("").as_posix())
-                self.paths.setdefault(name, path)
-                self._by_file.setdefault(normal(path.name), []).append(name)
+        for path in visible_below(root, IMAGE_SUFFIXES):
+            name = normal(path.relative_to(root).with_suffix("").as_posix())
+            self.paths.setdefault(name, path)
+            self._by_file.setdefault(normal(path.name), []).append(name)
 
     def find(self, written: str, near: Path, where: str) -> str:
         """The name of an image.

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from wheretolook.errors import DataError, reason
+from wheretolook.files import visible_below
 from wheretolook.images import IMAGE_SUFFIXES
 
 log = logging.getLogger("wheretolook")
@@ -90,9 +91,7 @@ def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
         suffixes: which files count, in lower case, with the dot.
     """
     return {
-        normal(path.relative_to(folder).with_suffix("").as_posix()): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+        normal(path.relative_to(folder).with_suffix("").as_posix()): path for path in visible_below(folder, suffixes)
     }
 
 

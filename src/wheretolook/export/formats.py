@@ -18,7 +18,7 @@ from wheretolook.predict.network import EXTRA, ExportedNetwork
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 Check = Callable[[Run], None]
-RUNS = 5  # of each graph, whose median time counts
+RUNS = 5  # of each graph, of which the shortest counts
 AXES = {0: "batch", 2: "height", 3: "width"}
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from wheretolook.errors import DataError
-from wheretolook.files import write_json, write_text
+from wheretolook.files import visible_below, write_json, write_text
 from wheretolook.images import IMAGE_SUFFIXES, read_photograph
 from wheretolook.predict.network import ExportedNetwork, Prediction
 from wheretolook.report.overlay import overlay
@@ -41,8 +41,7 @@ def image_files(given: Sequence[Path]) -> dict[str, Path]:
 
 def _images_of(place: Path) -> Iterator[tuple[str, Path]]:
     if place.is_dir():
-        inside = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
-        inside = [path for path in inside if not path.name.startswith(".")]
+        inside = visible_below(place, IMAGE_SUFFIXES)
         if not inside:
             raise DataError(f"expected images in {place}, found none; known are {', '.join(IMAGE_SUFFIXES)}")
         yield from ((path.relative_to(place).with_suffix("").as_posix(), path) for path in inside)
@@ -109,7 +108,8 @@ def _drawn(
         files["overlays"] = []
         for index in classes:
             safe = "".join("_" if letter in UNSAFE else letter for letter in class_names[index])
-            files["overlays"].append(f"overlays/{name}_{safe}.png")
+            file = f"overlays/{name}_{safe}.png"  # two classes may have one name
+            files["overlays"].append(file if file not in files["overlays"] else f"overlays/{name}_{safe}_{index}.png")
             _save(overlay(pixels, prediction.attention[index]), folder / files["overlays"][-1])
     return files
 

@@ -14,7 +14,7 @@ from wheretolook.evaluation.pairs import PairFigures
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.report import charts
 from wheretolook.report.audit import percent
-from wheretolook.report.components import Code, Details, Part, Section, Table, Text, Verdict
+from wheretolook.report.components import Code, Details, Part, Section, Table, Text, Tone, Verdict
 from wheretolook.report.tables import cell, number, text_table
 
 QUESTION = "Is the network repaired?"
@@ -73,6 +73,19 @@ def _shortcuts(before: dict[str, str], after: dict[str, str]) -> str:
     if len(left) < len(was):
         return f"Partly repaired: of {len(was)} shortcuts there are now {counts}."
     return f"Not repaired: {len(left)} classes are recognised by a shortcut, {len(was)} were."
+
+
+def repair_tone(before: Audited, after: Audited) -> Tone:
+    """Whether what came of it is good news: all shortcuts are fine, or there are no fewer of them.
+
+    Args:
+        before: the first audit.
+        after: the second one.
+    """
+    was, left = _count(before, SHORTCUT), _count(after, SHORTCUT)
+    if left >= max(was, 1):
+        return "bad"
+    return "good" if _shortcuts(before.words(), after.words()).startswith("Repaired") else "unclear"
 
 
 def _exchanged(before: Audited, after: Audited) -> str:
@@ -149,10 +162,7 @@ def repair_sections(before: Audited, after: Audited, annotated: int, settings: s
         settings: all options, as text.
     """
     counts = [f"{word}: {_count(before, word)} before, {_count(after, word)} after" for word in WORDS]
-    answer = repair_answer(before, after)
-    bad = answer.startswith("Not repaired") or "are now" in answer
-    tone = "good" if answer.startswith("Repaired") else "bad" if bad else "unclear"
-    verdict = Verdict(QUESTION, answer, tone, "; ".join(counts))  # type: ignore[arg-type]
+    verdict = Verdict(QUESTION, repair_answer(before, after), repair_tone(before, after), "; ".join(counts))
     heads = ["Class", "before", "after", "right", "in front of another class's background", "attention on the object"]
     rows = _class_rows(before, after)
     note = "Verdicts, and percent before and after."
