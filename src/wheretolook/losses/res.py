@@ -38,8 +38,10 @@ def res_loss(
         One value a pair, in [0, 3]; 0, with a gradient of 0, where no cell is valid.
 
     Source: RES of Gao et al., KDD 2022, arXiv:2206.13413, as their code has it for a fixed imputation ("Gaussian").
-    There the border is what nobody has annotated, and the threshold is one for a batch. The learned imputations are not
-    offered.
+    There the border is what nobody has annotated, threshold and first mean are those of a batch, and the blur mirrors
+    the drawing at its edges. Of thresholds that are as good theirs is mostly just above a cell without the object, ours
+    the attention of a covered one, so that the soft step, which is steepest there, raises the least attended of these
+    and does not lower the most attended of those. The learned imputations are not offered.
 
     Example:
         >>> target = torch.tensor([[[1.0, 0.0]]])

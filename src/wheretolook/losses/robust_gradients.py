@@ -82,7 +82,9 @@ def robust_gradients(step: Step, options: RobustGradientsOptions) -> Float[Tenso
     arXiv:2506.19680), sampled and adversarial, not certified. In their public code the gradient is that of the label's
     cross-entropy; Adv-R4 weighs the sum of its absolute values at the end of ten steps of epsilon, Rand-R4 the norm of
     each pixel's largest change |g(x + d) - g(x)| among ten d drawn from [0, epsilon]. Here the gradient is that of
-    `input_gradients`, which sure answers have too, both kinds of d are tried, and the largest squared loss counts.
+    `input_gradients`, which sure answers have too, both kinds of d are tried, between -epsilon and epsilon, and the
+    largest squared loss counts. Theirs keeps changed images between the smallest and the largest pixel of the batch;
+    here they may leave [0, 1] by epsilon.
     Projected ascent along the sign as in arXiv:1706.06083, within the forbidden region as in arXiv:2303.06419.
     """
     batch = step.batch

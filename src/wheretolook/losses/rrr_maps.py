@@ -24,7 +24,8 @@ def rrr_maps_loss(
         One value a pair, in [0, 1]; 0, with a gradient of 0, where no pixel is valid.
 
     Source: RRR* of Rao et al., ICCV 2023, arXiv:2303.11932 section 3.2, after Ross et al., arXiv:1703.03717. They sum
-    over pixels; the mean keeps the weight independent of image size. Maps are divided by their maximum.
+    over pixels; the mean keeps the weight independent of image size. Maps are divided by their maximum. Their code
+    counts what is below 0 as well, for attributions that go there; a map after its ReLU does not.
 
     Example:
         >>> import torch

@@ -32,7 +32,7 @@ def separability_loss(
 
     Source: ICASC, Wang et al., ICCV 2019, arXiv:1811.07484 section 3.2, whose 0.55 is a share of the maximum too; the
     slope is applied to the map divided by its maximum, so that it means the same for every network. The maximum counts
-    as a constant in the gradient.
+    as a constant in the gradient. Public code takes sums, minimum and maximum of a whole batch, and a quarter for 0.55.
 
     Example:
         >>> attention = torch.tensor([[[1.0, 0.0]]])
