@@ -6,7 +6,7 @@ from wheretolook.cli.main import main
 
 SCENES = {"size": 40, "classes": 3, "images": 5}
 SERVED = ["--data.scenes.size=40", "--data.scenes.classes=3", "--data.scenes.images=5", "--data.batch_size=3"]
-QUICK = ["--training.steps=2", "--hardware.accelerator=cpu"]
+QUICK = ["--training.steps=2", "--training.validate_every=2", "--hardware.accelerator=cpu"]
 CLASSES = ("striped_disc", "dotted_square", "checked_triangle")
 NARROW = {"widths": (4, 8, 8, 8, 8), "segmenter_width": 16, "classifier_widths": (16, 16)}
 KEYS = [

@@ -36,6 +36,16 @@ def heard() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def exported_fcn(tmp_path_factory: pytest.TempPathFactory):
+    """What `narrow()` is exported to, in ONNX."""
+    from wheretolook.export.network import export_network
+
+    from .networks.narrow import narrow
+
+    return export_network(narrow(), tmp_path_factory.mktemp("exported") / "net.onnx")
+
+
+@pytest.fixture(scope="session")
 def golden() -> Path:
     """The predecessor's golden values, copied into the repository."""
     return Path(__file__).parent / "golden"

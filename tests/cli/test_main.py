@@ -351,7 +351,7 @@ def test_none_is_what_messages_call_it(join: Callable[[str], list[str]], monkeyp
 
 def test_one_weights_file_is_a_list_of_one():
     for words in (["--weights", "A"], ["--weights=A"], ["--weights", '["A"]']):
-        parser = cli.make_parser()
+        parser = cli.make_parser("evaluate")
         assert parser.parse_args(spelled(["evaluate", *words])).evaluate.weights == ["A"]
 
 

@@ -30,7 +30,7 @@ def options(name: str) -> list[str]:
         f"--network.input_size=[{height}, {width}]",
         f"--data.scenes.size={width}",
         f"--data.crop=[{height}, {width}]",
-        "--data.scenes.images=4",
+        "--data.scenes.images=2",
         f"--data.scenes.classes={len(CLASSES)}",
         "--data.batch_size=2",
     ]
@@ -42,8 +42,13 @@ def test_a_network_goes_through_all_commands(name: str, tmp_path: Path, monkeypa
     monkeypatch.syspath_prepend(ROOT)
     # half of the time: where training has moved the cells to is looked for in tests/networks, for each of these
     monkeypatch.setattr(grid, "energy_centre", lambda *_: None)
+    for drawn in ("train.loss_curves", "visualize.contact_sheet"):  # the same for every network
+        monkeypatch.setattr(f"wheretolook.cli.{drawn}", lambda *_, **__: None)
+    for command in ("train", "evaluate", "visualize"):
+        monkeypatch.setattr(f"wheretolook.cli.{command}.write_run_page", lambda *_: None)
     Path("makers_of_networks.py").write_text(MODULE)
-    given, two_steps = options(name), ["--training.steps=2", "--hardware.accelerator=cpu"]
+    given = options(name)
+    two_steps = ["--training.steps=2", "--training.validate_every=2", "--hardware.accelerator=cpu"]
 
     source = {"network": f"makers_of_networks:{name}", "arguments": {}}
     save_network(guide(network(name), class_names=CLASSES, input_size=ZOO[name].size, source=source), FRESH)

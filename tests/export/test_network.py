@@ -12,7 +12,7 @@ from wheretolook.attention.methods import attention_maps
 from wheretolook.cells import stretched as torch_stretched
 from wheretolook.errors import ConfigError
 from wheretolook.export import gradient
-from wheretolook.export.network import export_network
+from wheretolook.export.network import Exported, export_network
 from wheretolook.networks.guide import guide
 from wheretolook.predict.description import KEY, Place, stretched
 from wheretolook.predict.network import ExportedNetwork
@@ -41,10 +41,9 @@ def assert_same(network: GuidedNetwork, path: Path, size: tuple[int, int], batch
         assert largest > 0 and np.abs(values - expected[name]).max() < 1e-4 * largest, name
 
 
-def test_an_fcn_of_any_batch_and_size(tmp_path: Path) -> None:
-    network = narrow()
+def test_an_fcn_of_any_batch_and_size(exported_fcn: Exported) -> None:
+    network, exported = narrow(), exported_fcn
     assert network.preprocessing == CAFFE  # colours swapped, 0 to 255: all of it inside the graph
-    exported = export_network(network, tmp_path / "net.onnx")
     assert exported.outputs == ("class_scores", "mask_scores", "attention_maps") and exported.fixed_size is None
     assert max(exported.differences.values()) < 1e-4 and exported.slower > 0
     for size, batch in (((50, 77), 1), ((64, 64), 4)):
@@ -83,10 +82,18 @@ def test_an_added_classifier_on_a_residual_network(tmp_path: Path) -> None:
     assert_same(network, path, (75, 101), 2)
 
 
+def unet() -> GuidedNetwork:
+    """That of the zoo, of three levels."""
+    import segmentation_models_pytorch as smp
+
+    module = smp.Unet("resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(16, 8, 8), classes=4)
+    return guide(module.eval(), input_size=64)
+
+
 @pytest.mark.parametrize("name", ["vit_small", "unet"])
 def test_what_cannot_be_written_out_is_said_and_scores_are_exported_alone(name: str, tmp_path: Path) -> None:
     """The block behind a class token's patches, and a decoder behind pooled scores."""
-    network, path = zoo.guided(name), tmp_path / "net.onnx"
+    network, path = unet() if name == "unet" else zoo.guided(name), tmp_path / "net.onnx"
     with pytest.raises(ConfigError, match=r"gradient of .+, which lies behind layer '.*--without-attention"):
         export_network(network, path)
     assert not list(tmp_path.iterdir())

@@ -17,12 +17,16 @@ from wheretolook.options.network import NetworkOptions
 from .libraries import CASES, NAMES, bare, fresh, images, vit_folder
 
 PREFIXES = ("", "module.", "_orig_mod.", "model.", "network.", "module._orig_mod.model.")
+KINDS = ("pth", "checkpoint", "safetensors")
+# every prefix in every kind of file for the smallest network; for the others each prefix once, each kind twice
+WRAPPED = [(kind, prefix, "timm") for kind in KINDS for prefix in PREFIXES]
+WRAPPED += [
+    (KINDS[place % 3], prefix, case) for case in ("torchvision", "smp") for place, prefix in enumerate(PREFIXES)
+]
 
 
-@pytest.mark.parametrize("case", ["torchvision", "timm", "smp"])
-@pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize("kind", ["pth", "checkpoint", "safetensors"])
-def test_a_state_dict_of_the_bare_module_is_taken_whoever_wrapped_it(case, prefix, kind, tmp_path, caplog):
+@pytest.mark.parametrize(("kind", "prefix", "case"), WRAPPED)
+def test_a_state_dict_of_the_bare_module_is_taken_whoever_wrapped_it(kind, prefix, case, tmp_path, caplog):
     module = bare(case)
     state = {prefix + name: value for name, value in module.state_dict().items()}
     path = tmp_path / f"weights.{'safetensors' if kind == 'safetensors' else 'ckpt'}"

@@ -15,7 +15,7 @@ from PIL import Image
 from wheretolook.attention.methods import attention_maps
 from wheretolook.data.images import read_image
 from wheretolook.errors import ImageSizeError
-from wheretolook.export.network import export_network
+from wheretolook.export.network import Exported
 from wheretolook.predict.description import KEY, Description, Place, divides_evenly, read_description
 from wheretolook.predict.images import mask_picture
 from wheretolook.predict.network import ExportedNetwork
@@ -40,9 +40,9 @@ sys.exit(code)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(exported_fcn: Exported) -> Path:
     """A narrow FCN8s, exported."""
-    return export_network(narrow(), tmp_path_factory.mktemp("exported") / "net.onnx").path
+    return exported_fcn.path
 
 
 @pytest.fixture

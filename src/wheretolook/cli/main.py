@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 2 after one line on what was wrong, or 1 after one on a bar that is missed."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        parser = make_parser()
+        parser = make_parser(argv[0] if argv else "")
         if not argv:
             parser.print_help()
             return 0
@@ -154,7 +154,7 @@ def read_recipe(path: str | Path, *options: str) -> Recipe:
         ConfigError: an option is unknown or has a wrong value.
     """
     argv = ["run", "--config", str(path), *options]
-    parser = make_parser()
+    parser = make_parser(argv[0])
     try:
         return _options(Recipe, parser, parser.parse_args(spelled(argv)))
     except ArgumentError as error:
@@ -166,13 +166,18 @@ def spelled(argv: Sequence[str]) -> list[str]:
     return expanded(argv, _kinds(argv[0] if argv else ""))
 
 
-def make_parser() -> ArgumentParser:
-    """The parser of all commands; their options, help and defaults are those of the dataclasses."""
+def make_parser(command: str = "") -> ArgumentParser:
+    """The parser of all commands; their options, help and defaults are those of the dataclasses.
+
+    Args:
+        command: the only one that is asked for, since to describe them all takes a third of a second; any other word
+            for all of them.
+    """
     parser = _Parser(prog="wheretolook", description="Tell a network where to look, and measure the difference.")
     parser.add_argument("--version", action="version", version=f"wheretolook {version('wheretolook')}")
     commands = parser.add_subcommands(dest="command")
-    for name, command in COMMANDS.items():
-        commands.add_subcommand(name, _command_parser(command), help=command.about)
+    for name in [command] if command in COMMANDS else COMMANDS:
+        commands.add_subcommand(name, _command_parser(COMMANDS[name]), help=COMMANDS[name].about)
     return parser
 
 

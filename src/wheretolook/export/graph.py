@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import Graph, GraphModule, Interpreter, Node
 
 from wheretolook.errors import ConfigError
 from wheretolook.export.gradient import NotWrittenOutError, channel_weights
@@ -95,16 +95,16 @@ def pads_by_size(network: PlainNetwork, images: Tensor) -> bool:
     """
     larger = torch.rand(*images.shape[:2], images.shape[2] + 1, images.shape[3] + 1)
     try:
-        one, other = (_paddings(traced(network, each, any_size=False)) for each in (images, larger))
+        one, other = (_paddings(_exported(network, each, any_size=False).graph) for each in (images, larger))
     except ConfigError:  # it takes no such size
         return False
     return one != other
 
 
-def _paddings(graph: GraphModule) -> list[list[int]]:
+def _paddings(graph: Graph) -> list[list[int]]:
     """The amounts of every padding that is a step of its own."""
     pads = (torch.ops.aten.constant_pad_nd.default, torch.ops.aten.pad.default)
-    return [list(node.args[1]) for node in graph.graph.nodes if node.target in pads]
+    return [list(node.args[1]) for node in graph.nodes if node.target in pads]
 
 
 def takes_any_size(program: ExportedProgram) -> bool:

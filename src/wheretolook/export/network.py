@@ -76,6 +76,8 @@ def export_network(
     if path.suffix != writer.suffix:
         raise ConfigError(f"expected a name ending in {writer.suffix} for the format {format}, got {path.name}")
     writer.require()
+    if attention and len(_layers(network)) > 1:
+        raise _no_maps(f"they are made of several layers, {' and '.join(_layers(network))}")
     with untouched(network), quiet():
         sizes = taken_by(network, sizes_to_try(network))
         progress("tracing the network")
@@ -107,20 +109,19 @@ def _with_maps(graph: GraphModule, network: GuidedNetwork, sizes: list[Size]) ->
         ConfigError: they cannot.
     """
     cam = network.attention == "cam"
-    reason = ""
-    if len(_layers(network)) > 1:
-        reason = f"they are made of several layers, {' and '.join(_layers(network))}"
-    else:
-        try:
-            signed = ScoresAndMaps(graph, maps=True, positions=cam, signed=True)
-            found = differences(network, signed, sizes, signed=True)
-            if found.largest > MOST:
-                reason = f"those of {network.attention} differ by {found.largest:.1g} of the largest value"
-        except NotWrittenOutError as error:
-            reason = f"the gradient of {error}, which lies behind layer '{_layers(network)[0]}', is not written out"
-    if reason:
-        raise ConfigError(f"attention maps cannot be exported: {reason}; --without-attention exports the scores alone")
+    try:
+        signed = ScoresAndMaps(graph, maps=True, positions=cam, signed=True)
+        found = differences(network, signed, sizes, signed=True)
+    except NotWrittenOutError as error:
+        (layer,) = _layers(network)
+        raise _no_maps(f"the gradient of {error}, which lies behind layer '{layer}', is not written out") from error
+    if found.largest > MOST:
+        raise _no_maps(f"those of {network.attention} differ by {found.largest:.1g} of the largest value")
     return ScoresAndMaps(graph, maps=True, positions=cam)
+
+
+def _no_maps(reason: str) -> ConfigError:
+    return ConfigError(f"attention maps cannot be exported: {reason}; --without-attention exports the scores alone")
 
 
 def _layers(network: GuidedNetwork) -> tuple[str, ...]:
