@@ -23,6 +23,7 @@ LAYERS = [
     {"predict"},
     {"app", "export"},
     {"cli"},
+    {"__main__"},
 ]
 FREE = LAYERS[0]  # the foundation's modules may lean on each other
 FILES = {

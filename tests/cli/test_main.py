@@ -270,8 +270,8 @@ def test_an_interruption_is_said_and_has_its_own_code(
     ids=["unknown option", "no weights"],
 )
 def test_in_a_shell(argv: list[str], code: int, said: str):
-    script = [sys.executable, "-c", "import sys; from wheretolook.cli.main import main; sys.exit(main())"]
-    found = subprocess.run([*script, *argv], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "wheretolook", *argv]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (found.returncode, found.stdout) == (code, "")
     assert found.stderr.startswith(f"wheretolook: {said}") and found.stderr.count("\n") == 1
 

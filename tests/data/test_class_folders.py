@@ -70,3 +70,12 @@ def test_a_missing_or_empty_split_is_named(pets):
     (pets / ".cache").mkdir()
     with pytest.raises(DataError, match="test holds no image; expected a folder for each class"):
         opened(pets, "test")
+
+
+@pytest.mark.parametrize("written", [("train", "valid"), ("Train", "Validation"), ("training", "validation")])
+def test_splits_may_have_other_names(tmp_path, written):
+    for number, split in enumerate(written):
+        write_image(tmp_path / split / "cat" / f"{number}.jpg", seed=number)
+    assert opened(tmp_path, "train", training=True).names == ("cat/0",) and opened(tmp_path, "val").names == ("cat/1",)
+    with pytest.raises(DataError, match="nothing of the training split"):
+        opened(tmp_path, "train", training=True, val_split=written[0])

@@ -103,6 +103,14 @@ def test_a_split_is_called_as_its_file_or_without_the_year(coco: Path):
     assert len(batch.targets) == len(batch.pairs) and batch.images.shape == (3, 3, 8, 8)
 
 
+def test_cvat_writes_splits_in_capitals(tmp_path: Path):
+    for number, split in enumerate(("Train", "Validation")):
+        write_image(tmp_path / f"images/{split}/{number}.jpg", seed=number)
+        write(tmp_path / f"annotations/instances_{split}.json", [image(1, f"{number}.jpg")], [polygon(1, 1, 1)])
+    data = ImageData(DataOptions(root=str(tmp_path)), steps=1)
+    assert data.train_set.names == ("images/Train/0",) and data.val_set.names == ("images/Validation/1",)
+
+
 def test_resizing_takes_the_nearest_pixel_of_the_full_size(coco: Path):
     full, half = (opened(coco, "train", resize=resize)[0].targets for resize in (None, 8))
     assert torch.equal(half, full[:, 1::2, 1::2])

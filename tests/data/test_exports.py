@@ -204,12 +204,14 @@ def test_keypoints_are_refused(tmp_path: Path):
         opened(tmp_path, "train")
 
 
-def test_labelme_in_a_folder_for_each_split(tmp_path: Path):
-    for split in ("first", "second"):
+@pytest.mark.parametrize("splits", [("first", "second"), ("train", "val")])
+def test_labelme_in_a_folder_for_each_split(tmp_path: Path, splits: tuple[str, str]):
+    """One called train is no folder of classes."""
+    for split in splits:
         write_image(tmp_path / split / "1.jpg")
         labelme(tmp_path / split / "1.json", shape("cat", "polygon", (2, 3), (8, 3), (8, 9)))
-    data = ImageData(DataOptions(root=str(tmp_path), split="first", val_split="second"), steps=1)
-    assert data.train_set.names == ("first/1",) and data.val_set.names == ("second/1",)
+    data = ImageData(DataOptions(root=str(tmp_path), split=splits[0], val_split=splits[1]), steps=1)
+    assert data.train_set.names == (f"{splits[0]}/1",) and data.val_set.names == (f"{splits[1]}/1",)
 
 
 TRIANGLE = ((2, 3), (8, 3), (8, 9))

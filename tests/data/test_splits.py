@@ -123,3 +123,24 @@ def test_made_scenes_keep_the_rule():
         ImageData(DataOptions(held_out=["train"]), steps=1)
     data = ImageData(DataOptions(), steps=1)
     assert not set(data.train_set.names) & set(data.val_set.names)
+
+
+@pytest.mark.parametrize(
+    ("layout", "written"),
+    [("voc", ("Train", "Validation")), ("folder", ("train", "valid")), ("folder", ("TRAIN", "Val"))],
+)
+def test_lists_may_have_the_names_of_other_tools(tmp_path, layout, written):
+    """CVAT writes Train and Validation, others valid; no image of it is trained on, and none is drawn by its name."""
+    lists = write_data(tmp_path, layout)
+    for name, images in zip(written, (NAMES, NAMES[5:8]), strict=True):
+        write_lines(lists / f"{name}.txt", *images)
+    data = ImageData(DataOptions(root=str(tmp_path), batch_size=4, crop=(8, 8)), steps=10)
+    assert data.val_set.names == NAMES[5:8] and data.train_set.names == NAMES[:5] + NAMES[8:]
+
+
+def test_of_two_spellings_of_a_split_neither_is_guessed(tmp_path):
+    lists = write_data(tmp_path, "folder")
+    for name in ("train", "valid", "Validation"):
+        write_lines(lists / f"{name}.txt", NAMES[0])
+    with pytest.raises(DataError, match=r"there is no split 'val'.*available: .*Validation, fit, most, train, valid"):
+        opened(tmp_path, "val")

@@ -268,3 +268,59 @@ def test_the_number_of_classes_may_be_the_users(tmp_path):
     again = load_network(tmp_path / "network.safetensors")
     assert again(images()).class_scores.shape == (2, 3) and again.module.fc.out_features == 7
     assert same_outputs(network, again)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A network of the user's, and its own state dict, which says nothing of the images."""
+    (tmp_path / "told_nets.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import told_nets  # type: ignore[import-not-found]
+
+    torch.save(told_nets.Net().state_dict(), tmp_path / "own.pth")
+    yield tmp_path / "own.pth"
+    sys.modules.pop("told_nets")
+
+
+def test_what_a_network_of_ones_own_was_trained_on_can_be_said(own, caplog):
+    """Nothing is known of it: what is assumed is said, and wrong figures come of it where that is not so."""
+    names = ("cat", "dog")
+    assumed = load_network(own, network="told_nets:Net", class_names=names)
+    assert assumed.preprocessing == TORCHVISION
+    (line,) = [record.message for record in caplog.records if "network.mean" in record.message]
+    assert line.startswith("told_nets:Net: nothing says what images it was trained on; torchvision's mean")
+    caplog.clear()
+    said = NetworkOptions("told_nets:Net", mean=(0.5, 0.4, 0.3), std=(1.0, 0.5, 0.25))
+    network = load_network(own, network=said, class_names=names)
+    seen = network.preprocessing(torch.ones(1, 3, 1, 1)).flatten()
+    assert torch.allclose(seen, torch.tensor([0.5, 1.2, 2.8])) and "network.mean" not in caplog.text
+    save_network(network, own.parent / "kept.safetensors")
+    again = load_network(own.parent / "kept.safetensors", network="told_nets:Net")
+    assert again.preprocessing == network.preprocessing and "network.mean" not in caplog.text
+    plain = NetworkOptions("told_nets:Net", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # the file is not the last word
+    assert torch.equal(load_network(own.parent / "kept.safetensors", network=plain).preprocessing(images()), images())
+
+
+def test_what_a_library_says_of_images_gives_way_to_the_options(caplog):
+    said = NetworkOptions("torchvision:resnet18", input_size=(64, 64), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert fresh(said).preprocessing == HALVES and not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((0.0, 0.0, 0.0), None),
+        (None, (1.0, 1.0, 1.0)),
+        ((0.0, 0.0, 0.0), (1.0, 0.0, 1.0)),
+        ((0.0, 0.0, float("nan")), (1.0, 1.0, 1.0)),
+    ],
+)
+def test_mean_and_deviation_go_together(own, mean, std):
+    options = NetworkOptions("told_nets:Net", mean=mean, std=std)
+    with pytest.raises(ConfigError, match=r"expected network.mean and network.std together, .* got (none|0 0)"):
+        load_network(own, network=options, class_names=("cat", "dog"))
+
+
+def test_an_fcn_has_its_own(tmp_path):
+    with pytest.raises(ConfigError, match=r"leave out network\.mean and network\.std"):
+        fresh(NetworkOptions("fcn8s", widths=(4, 4, 4, 4, 4), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))

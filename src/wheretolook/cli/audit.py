@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from rich.progress import track
 
-from wheretolook.cli.console import console, device_of, say_attention, shown_batches
-from wheretolook.data import describe_classes, open_dataset
+from wheretolook.cli.console import console, device_of, passing, say_attention, shown_batches
+from wheretolook.data import describe_classes, open_dataset, say_of_several
 from wheretolook.errors import BarError, ConfigError, nearest
 from wheretolook.evaluation.audit import Audit, audit
 from wheretolook.evaluation.evaluate import Figures
@@ -77,6 +76,8 @@ def measured(options: AuditOptions) -> Audit:
         classifying(network, weights)
     require_writable(out)
     console.print(describe_classes(dataset))
+    if several := say_of_several(dataset):
+        console.print(several)
     name = options.weights or str(options.network.name)
     say_attention({name: network})
     with flushed_denormals():
@@ -112,7 +113,7 @@ def counted(found: Audit) -> str:
 
 
 def _tracked(trials: Iterable[Trial], total: int) -> Iterator[Trial]:
-    return iter(track(trials, "does it matter", total=total, console=console, transient=True))
+    return iter(passing(trials, "does it matter", total))
 
 
 def _write(found: Audit, shown: AuditPictures, options: AuditOptions, out: Path) -> None:

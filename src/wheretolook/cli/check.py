@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rich.progress import track
-
-from wheretolook.cli.console import console
+from wheretolook.cli.console import console, passing
 from wheretolook.data import layout_of, open_dataset
 from wheretolook.data.survey import Survey, overlaps, survey
 from wheretolook.errors import ConfigError, DataError
@@ -78,7 +76,7 @@ def _surveys(data: DataOptions, options: Check) -> tuple[list[Survey], list[str]
 
 
 def _passing(numbers: Sequence[int], what: str) -> Iterable[int]:
-    return track(numbers, what, console=console, transient=True)
+    return passing(numbers, what)
 
 
 def _about(found: Survey) -> Iterable[str]:

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from rich.markup import escape
-from rich.progress import track
 
-from wheretolook.cli.terminal import console
+from wheretolook.cli.terminal import console, passing
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, GuidedNetwork
@@ -15,7 +13,7 @@ from wheretolook.records import Batch, GuidedNetwork
 if TYPE_CHECKING:
     from wheretolook.data import ImageDataset
 
-__all__ = ["console", "device_of", "say_attention", "shown_batches"]
+__all__ = ["console", "device_of", "passing", "say_attention", "shown_batches"]
 
 
 def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> Iterable[Batch]:
@@ -29,7 +27,7 @@ def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> I
     from wheretolook.data.loading import evaluation_loader  # only now: Lightning takes seconds to import
 
     loader = evaluation_loader(dataset, options.batch_size, options.workers)
-    return track(loader, escape(what), console=console, transient=True)
+    return passing(loader, what)
 
 
 def say_attention(networks: Mapping[str, GuidedNetwork]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wheretolook.cli.console import console, device_of, say_attention, shown_batches
 from wheretolook.cli.typed import typed_command
-from wheretolook.data import ImageDataset, describe_classes, open_dataset
+from wheretolook.data import ImageDataset, describe_classes, open_dataset, say_of_several
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures, evaluate
 from wheretolook.evaluation.sanity import shuffled
@@ -64,6 +64,8 @@ def measure(options: Evaluate, dataset: ImageDataset, *, say_classes: bool = Tru
     named = list(zip(options.names or options.weights, networks, strict=True))
     if say_classes:
         console.print(describe_classes(dataset))
+        if several := say_of_several(dataset):
+            console.print(several)
         say_attention(dict(named))
     rows: list[Figures] = []
     for name, network in named:

@@ -10,10 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 from PIL import Image
-from rich.markup import escape
-from rich.progress import track
 
-from wheretolook.cli.console import console
+from wheretolook.cli.console import console, passing
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.data.classes import is_no_class
 from wheretolook.data.shortcuts import drawn_class, injected
@@ -84,7 +82,7 @@ def inject(options: Inject) -> Path:
 def _copied(dataset: ImageDataset, split: str, options: Inject, folder: Path) -> Iterator[Injected]:
     """Copy a split image by image."""
     tied = split == options.split
-    for index in track(range(len(dataset)), escape(split), console=console, transient=True):
+    for index in passing(range(len(dataset)), split):
         sample = dataset[index]
         present = sample.labels.nonzero().flatten().tolist()
         if not present:

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from rich.progress import track
-
-from wheretolook.cli.terminal import console
+from wheretolook.cli.terminal import console, passing
 from wheretolook.errors import ConfigError
 from wheretolook.files import user_path, writing_folder
 from wheretolook.options.export import Predict
@@ -21,7 +19,7 @@ def predict(options: Predict) -> Path:
             raise ConfigError(f"expected {name} of at least 1, got {value}")
     network = ExportedNetwork(user_path(options.weights))
     files = image_files([user_path(image) for image in options.images])
-    images = track(files.items(), "images", total=len(files), console=console, transient=True)
+    images = passing(files.items(), "images")
     out = user_path(options.out)
     with writing_folder(out) as folder:
         rows = predict_images(network, images, folder, resize=options.resize, top=options.top)

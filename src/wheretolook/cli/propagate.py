@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
-from wheretolook.cli.console import console, device_of
+from wheretolook.cli.console import console, device_of, passing
 from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.propagate import propagated
@@ -33,7 +32,7 @@ def propagate(options: Propagate) -> None:
         score, masks = propagated(dataset, lambda image: columns(image.to(device)), options.margin)
         known = sum(dataset.is_annotated(index) for index in range(len(dataset)))
         console.print(f"learned from {known} images; overlap with annotations held out: IoU {100 * score:.0f} %")
-        for index, mask in track(masks, "masks", total=len(dataset) - known, console=console, transient=True):
+        for index, mask in passing(masks, "masks", len(dataset) - known):
             path = folder / f"{dataset.names[index]}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask.numpy().astype(np.uint8)).save(path)

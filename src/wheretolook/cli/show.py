@@ -6,9 +6,8 @@ from itertools import chain, count
 from pathlib import Path
 
 from PIL import Image
-from rich.progress import track
 
-from wheretolook.cli.console import console, device_of
+from wheretolook.cli.console import console, device_of, passing
 from wheretolook.data.images import image_tensor
 from wheretolook.errors import ConfigError, DataError, ImageSizeError, naming, nearest, reason
 from wheretolook.evaluation.look import ClassLook, look, sizes_to_try
@@ -40,7 +39,7 @@ def show(options: Show) -> list[dict[str, object]]:
     require_writable(out)
     rows, broken = [], 0
     named = _named(paths)
-    for path, name in named if len(named) < A_FEW else track(named, "images", console=console, transient=True):
+    for path, name in named if len(named) < A_FEW else passing(named, "images"):
         try:
             rows.append(_shown(network, path, out / name, classes, options))
         except DataError as error:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from wheretolook.data.dataset import ImageDataset, describe_classes
+from wheretolook.data.dataset import ImageDataset, describe_classes, say_of_several
 from wheretolook.data.guiding import guiding
 from wheretolook.data.layouts import LAYOUTS
 from wheretolook.data.weights import weighted
@@ -11,7 +11,7 @@ from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.files import user_path
 from wheretolook.options.data import DataOptions
 
-__all__ = ["ImageDataset", "describe_classes", "layout_of", "open_dataset"]
+__all__ = ["ImageDataset", "describe_classes", "layout_of", "open_dataset", "say_of_several"]
 
 
 def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> ImageDataset:
@@ -37,8 +37,29 @@ def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> 
     if config.sbd is not None and layout != "voc":
         raise ConfigError(f"sbd adds to data in VOC layout, but the layout here is {layout}; leave sbd out")
     dataset = LAYOUTS[layout].open(config, _expanded(split), training)
+    if config.one_class is not None and layout == "scenes":
+        raise ConfigError("one_class is of images on disk, but made scenes show several classes; leave one_class out")
+    if config.one_class is not None:
+        _count_classes(dataset, config)
     dataset = guiding(dataset, config, split, training)
     return weighted(dataset, config.weights) if training else dataset
+
+
+def _count_classes(dataset: ImageDataset, config: DataOptions) -> None:
+    """Let images show one class or several, as the options say.
+
+    Raises:
+        DataError: one class is said, and an image shows none, or several that are not to be avoided.
+    """
+    for name, shown in zip(dataset.names, dataset.classes_of_images, strict=True) if config.one_class else ():
+        names = [dataset.class_names[index] for index in sorted(shown)]
+        left = [name for name in names if name not in config.avoid]
+        if len(left) != 1:
+            raise DataError(
+                f"data.one_class: expected one class in each image, got {len(left)} in '{name}'"
+                f"{' (' + ', '.join(left) + ')' if left else ''}; leave the option or the image out"
+            )
+    dataset.one_class = bool(config.one_class)
 
 
 def layout_of(config: DataOptions) -> str:

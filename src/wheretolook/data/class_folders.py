@@ -7,7 +7,7 @@ from wheretolook.data.groups import groups_of
 from wheretolook.data.layout import Layout, measured_splits
 from wheretolook.data.masks import MASK_SUFFIXES
 from wheretolook.data.names import files_by_name, normal
-from wheretolook.data.splits import nothing_left
+from wheretolook.data.splits import nothing_left, spelled_there
 from wheretolook.data.stored import Entry, StoredImages
 from wheretolook.errors import DataError, nearest
 from wheretolook.images import IMAGE_SUFFIXES
@@ -31,11 +31,12 @@ def open_class_folders(config: DataOptions, split: str, training: bool = False) 
     root = Path(str(config.root))
     others = (MASKS, AVOID, config.avoid_zones)
     folders = {normal(path.name): path for path in _folders(root) if path.name not in others}
+    split = spelled_there(split, folders)
     if split not in folders:
         raise DataError(
             f"there is no split '{split}'{nearest(split, folders)}; available: {', '.join(folders) or 'none'}"
         )
-    if training and split in measured_splits(config):
+    if training and split in (spelled_there(measured, folders) for measured in measured_splits(config)):
         raise nothing_left(split, split)
     found = sorted({normal(path.name) for folder in folders.values() for path in _folders(folder)})
     class_names = read_class_names(root) or tuple(found)
@@ -67,4 +68,4 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-CLASS_FOLDERS = Layout("train", open_class_folders)
+CLASS_FOLDERS = Layout("train", open_class_folders, ("[Tt]rain/*/*", "[Tt]raining/*/*"))

@@ -119,6 +119,21 @@ def describe_classes(dataset: ImageDataset) -> str:
     return f"{line} (no image shows {_some(missing)}{hint if dataset.has_masks else ''})"
 
 
+def say_of_several(dataset: ImageDataset) -> str:
+    """What to know where every image shows one class and yet could show several; empty otherwise.
+
+    Args:
+        dataset: the images.
+    """
+    one_each = len(dataset.class_names) > 1 and all(len(shown) == 1 for shown in dataset.classes_of_images)
+    if dataset.one_class or not one_each:
+        return ""
+    return (
+        "each image shows one class, but could show several: a class is recognised where its score is above 0 (was the "
+        "network trained by softmax? then give --data.one_class true, and the highest score decides)"
+    )
+
+
 def _some(words: Sequence[str]) -> str:
     more = f" and {len(words) - AT_ONCE} more" if len(words) > AT_ONCE else ""
     return ", ".join(words[:AT_ONCE]) + more

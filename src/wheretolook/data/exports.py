@@ -23,7 +23,6 @@ from wheretolook.images import IMAGE_SUFFIXES, image_size
 from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID
 
-VALIDATION = ("val", "valid", "validation")  # what tools call it; here it is val, too
 LISTS = "splits"
 
 
@@ -109,8 +108,6 @@ def open_export(
     if twice := sorted({name for name in class_names if class_names.count(name) > 1}):
         raise DataError(f"{images.root} has the class '{twice[0]}' twice; rename one of them")
     given = {name: tuple(names) for name, names in splits.items()}
-    if validation := [given[name] for name in VALIDATION if name in given]:
-        given["val"] = validation[0]
     folder = images.root / LISTS
     lists = {**{name: Path(name) for name in (split, *measured_splits(config))}, **files_by_name(folder, (".txt",))}
     given |= {name: listed(path, entries) for name, path in lists.items() if path.is_file()}

@@ -12,6 +12,7 @@ from wheretolook.errors import DataError, nearest
 
 log = logging.getLogger("wheretolook")
 VALIDATION_SHARE = 5  # one image in five validates where nobody has written splits
+SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}  # of other tools, in any case
 
 
 class Splits(NamedTuple):
@@ -42,12 +43,13 @@ class Splits(NamedTuple):
         Raises:
             DataError: there is no such split, or it names no image, or one twice.
         """
+        split = spelled_there(split, {**self.lists, **self.given})
         if split in self.given and split not in self.lists:
             return self.given[split]
-        if self.cut and split in ("train", "val") and not {"train", "val"} & {*self.lists, *self.given}:
+        if self.cut and split in ("train", "val") and not {"train", "val"} & set(map(_plain, self._written())):
             return self._cut(split)
         if self.given and split not in self.lists and not Path(split).is_file():
-            available = sorted({*self.lists, *self.given})
+            available = sorted(self._written())
             raise DataError(
                 f"there is no split '{split}'{nearest(split, available)}; available: {', '.join(available)}, or a"
                 " file's path"
@@ -58,9 +60,12 @@ class Splits(NamedTuple):
             )
         return read_split(split, self.lists, self.images)
 
+    def _written(self) -> set[str]:
+        return {*self.lists, *self.given}
+
     def _cut(self, split: str) -> tuple[str, ...]:
         """Four in five images or the fifth, drawn by name, of those that no written split names."""
-        others = {*self.lists, *self.given, *self.held_out} - {"train", "val"}
+        others = {*self._written(), *self.held_out} - {"train", "val"}
         named = {name for other in others for name in self.names(other)}
         names = tuple(name for name in self.images if name not in named and _validates(name) == (split == "val"))
         if not names:
@@ -69,6 +74,27 @@ class Splits(NamedTuple):
                 f" write {self.folder / split}.txt"
             )
         return names
+
+
+def spelled_there(split: str, available: Collection[str]) -> str:
+    """A split's name as the data have it, where they write it in capitals or in another word.
+
+    Args:
+        split: a name, or the path of a file, which stays as it is.
+        available: the names that there are.
+
+    Example:
+        >>> spelled_there("val", ["Train", "Validation"]), spelled_there("val", ["Val", "val"])
+        ('Validation', 'val')
+        >>> spelled_there("val", ["valid", "Valid"])  # either may be meant
+        'val'
+    """
+    fitting = [name for name in available if _plain(name) == _plain(split)]
+    return fitting[0] if split not in available and len(fitting) == 1 else split
+
+
+def _plain(split: str) -> str:
+    return SPELLINGS.get(split.casefold(), split.casefold())
 
 
 def read_split(split: str, lists: Mapping[str, Path], images: Collection[str] = ()) -> tuple[str, ...]:
@@ -82,7 +108,7 @@ def read_split(split: str, lists: Mapping[str, Path], images: Collection[str] = 
     Raises:
         DataError: there is no such split, or it names no image, or one twice.
     """
-    path = lists.get(split, Path(split))
+    path = lists.get(spelled_there(split, lists), Path(split))
     if not path.is_file():
         available = ", ".join(sorted(lists)) or "none"
         raise DataError(f"there is no split '{split}'{nearest(split, lists)}; available: {available}, or a file's path")

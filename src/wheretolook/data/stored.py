@@ -127,7 +127,7 @@ class StoredImages(ImageDataset):
             known = Sample(image, mask, labels, mask_planes(mask, labels), True, entry.name)
         else:
             known = self._boxed(entry, image)
-        return known._replace(group=self._group(entry), exclusive=self.one_class)
+        return known._replace(group=self._group(index), exclusive=self.one_class)
 
     def _readable_classes(self) -> Collection[frozenset[int]]:
         """The classes of every image whose mask can be read: what is wrong with the others is said when they are."""
@@ -167,11 +167,10 @@ class StoredImages(ImageDataset):
         segmented = drawing.exact and bool((mask != VOID).any())
         return Sample(image, mask, self._labels(entry.class_indices), targets, segmented, entry.name)
 
-    def _group(self, entry: Entry) -> str:
+    def _group(self, index: int) -> str:
         """Class and attribute, or the attribute alone where images may show several classes."""
-        if not (entry.group and self.one_class):
-            return entry.group
-        return f"{self.class_names[min(entry.class_indices)]}, {entry.group}"
+        group, shown = self.entries[index].group, self.classes_in(index) if self.one_class else ()
+        return f"{self.class_names[min(shown)]}, {group}" if group and len(shown) == 1 else group
 
     def _values(self, entry: Entry, path: Path) -> tuple[Values, list[int]]:
         """The mask of an image at full size and the values in it, found to be in order."""

@@ -241,6 +241,11 @@ def _is_fcn(options: NetworkOptions, weights: Weights | None, make: Callable[...
 
 
 def _require_fcn_options(options: NetworkOptions) -> None:
+    if options.mean is not None or options.std is not None:
+        raise ConfigError(
+            "an FCN's images are as its weights say; leave out network.mean and network.std, or write other weights "
+            "with the command convert and its option preprocessing"
+        )
     for name in ("arguments", "input_size", "scores", "segments"):
         if getattr(options, name) not in ({}, None, "classifier"):
             raise ConfigError(f"an FCN has its own classifier and takes images of any size; leave out network.{name}")

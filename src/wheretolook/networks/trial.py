@@ -54,9 +54,15 @@ def own_channels(module: nn.Module) -> int:
 def own_preprocessing(module: nn.Module) -> Preprocessing:
     """What timm has on record for the module, or else torchvision's mean and standard deviation."""
     record = _timm_record(module)
-    if all(len(record.get(name, ())) == 3 for name in ("mean", "std")):
+    if is_recorded(module):
         return Preprocessing("RGB", 1.0, tuple(record["mean"]), tuple(record["std"]))
     return TORCHVISION
+
+
+def is_recorded(module: nn.Module) -> bool:
+    """Whether the module itself says which mean and standard deviation its images have, as timm's do."""
+    record = _timm_record(module)
+    return all(len(record.get(name, ())) == 3 for name in ("mean", "std"))
 
 
 def _timm_record(module: nn.Module) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from math import isfinite
 from typing import Any, get_args
 
 import torch
@@ -14,7 +15,7 @@ from wheretolook.networks.guide import GuidedModule, guide
 from wheretolook.networks.libraries import LIBRARIES, make_module
 from wheretolook.networks.made import Made, Wanted
 from wheretolook.networks.modes import evaluation_mode
-from wheretolook.networks.trial import trial_images
+from wheretolook.networks.trial import is_recorded, trial_images
 from wheretolook.networks.weights import Weights, broken_description, preprocessing_of
 from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import Fusion
@@ -83,6 +84,12 @@ def _of_options(
         where = "" if weights is None else f"{weights.path}: "
         raise WeightsError(f"{where}expected class names, got weights without; give class_names=(...)")
     made = _made(_name(options, make), options.arguments, len(class_names), make, seed)
+    if preprocessing is None and options.mean is None and made.preprocessing is None and not is_recorded(made.module):
+        log.warning(
+            "%s: nothing says what images it was trained on; torchvision's mean and standard deviation are taken "
+            "(network.mean and network.std say otherwise: 0 0 0 and 1 1 1 where it does that itself)",
+            _name(options, make),
+        )
     if weights is not None:
         fill_module(made.module, weights)  # first: the layer is found by the gradients of what is trained
     return _guided(made, options, class_names, preprocessing, {}, seed)
@@ -178,7 +185,7 @@ def _guided(
         options.layer or description.get("layer"),
         class_names=class_names,
         scores=options.scores or description.get("scores") or "auto",
-        preprocessing=preprocessing or made.preprocessing,
+        preprocessing=_told(options) or preprocessing or made.preprocessing,
         input_size=None if size is None else (int(size[0]), int(size[1])),
         fusion=options.fusion or description.get("fusion") or "mean",
         background=bool(description.get("background", True)),
@@ -187,6 +194,23 @@ def _guided(
         seed=seed,
         **extra,
     )
+
+
+def _told(options: NetworkOptions) -> Preprocessing | None:
+    """What the options say of the network's images."""
+    if options.mean is None and options.std is None:
+        return None
+    sound = options.mean and options.std and all(map(isfinite, (*options.mean, *options.std))) and min(options.std) > 0
+    if not sound:
+        raise ConfigError(
+            "expected network.mean and network.std together, three numbers each, those of std above 0, got "
+            f"{_numbers(options.mean)} and {_numbers(options.std)}"
+        )
+    return Preprocessing("RGB", 1.0, options.mean, options.std)
+
+
+def _numbers(values: tuple[float, ...] | None) -> str:
+    return "none" if values is None else " ".join(f"{value:g}" for value in values)
 
 
 def _require_no_fcn_options(options: NetworkOptions) -> None:

@@ -36,6 +36,9 @@ class DataOptions:
         layout: what the folder is: voc, folder, class_folders or scenes; auto looks.
         split: the split to train on or to evaluate: a name, or the path of a file of names.
         val_split: the split to validate on while training.
+        one_class: true where every image shows exactly one class, so that the highest score says which (softmax); false
+            where one may show several, each of which is there where its score is above 0; none for what the data say:
+            one where each image has one label, several where masks or annotation tools' exports say what it shows.
         sbd: root of the Semantic Boundaries data set, whose masks are added to the training split, but for images of
             the validation split and of any other list in the root that does not hold the whole training split.
         held_out: further splits, names or paths, that something is measured on: like those of val_split, their images
@@ -81,6 +84,7 @@ class DataOptions:
     layout: str = "auto"
     split: str = "train"
     val_split: str = "val"
+    one_class: bool | None = None
     sbd: str | None = None
     held_out: list[str] = field(default_factory=list)
     groups: str | None = None

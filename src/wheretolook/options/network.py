@@ -27,6 +27,10 @@ class NetworkOptions:
         segments: true for mask scores in an output that has the shape of the images; none takes that for an image (an
             autoencoder's, say), unless the library says otherwise; false takes no output for mask scores.
         input_size: height and width of the images to try the network with; none for what its library says.
+        mean: what is taken from red, green and blue, each from 0 to 1, before the network sees them; 0 0 0 with std
+            1 1 1 for a network that does it itself; none for what its weights or its library say, and torchvision's
+            0.485 0.456 0.406 where nothing is known.
+        std: what they are divided by afterwards, given with mean; torchvision's is 0.229 0.224 0.225.
         widths: of an FCN, channels of the five blocks of the trunk; VGG16 has 64 128 256 512 512.
         segmenter_width: of an FCN, channels of fc6 and fc7; the original has 4096.
         classifier_widths: widths of the added classifier's two fully connected layers; none for 4096 4096 in an FCN, as
@@ -45,6 +49,8 @@ class NetworkOptions:
     scores: Literal["logits", "pooled", "classifier"] | None = None
     segments: bool | None = None
     input_size: tuple[int, int] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
     segmenter_width: int = 4096
     classifier_widths: tuple[int, int] | None = None
