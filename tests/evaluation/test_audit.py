@@ -158,6 +158,8 @@ SURE, UNSURE, AWAY = Interval(0.5, 0.4, 0.6), Interval(0.3, 0.02, 0.58), Interva
         ({"fall": UNSURE}, "too few to say"),
         ({"recognised": Interval(0.1, 0.01, 0.3)}, "suspicious"),
         ({"rates": {**FINE.rates, "own_background": 0.01}}, "too few to say"),
+        # one of eight: with so little to lose, that little is lost says nothing
+        ({"rates": {**FINE.rates, "own_background": 0.125}, "tried": 8, "mistaken": 0.06}, "too few to say"),
         ({"focus": Interval(0.3, -0.1, 0.7)}, "too few to say"),
         ({"fall": SURE, "focus": AWAY, "tried": 7}, "too few to say"),
         ({"annotated": 0, "tried": 0, "border": Interval(2.0, 1.8, 2.2)}, "suspicious"),

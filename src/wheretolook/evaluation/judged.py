@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from wheretolook.evaluation.intervals import Interval
+from wheretolook.evaluation.intervals import Interval, share_interval
 from wheretolook.options.audit import RuleOptions
 
 Word = Literal["fine", "suspicious", "shortcut", "too few to say"]
@@ -69,7 +69,8 @@ def judged(found: Evidence, rule: RuleOptions) -> Verdict:
     - *suspicious*: the class is not surely recognised better than by chance; or accuracy surely falls by more than
       `small_fall`; or attention is surely less on the object than `least_focus` asks.
     - *fine*: none of that, accuracy surely falls by less than `large_fall`, attention is surely more on the object
-      than chance, and the class is recognised in front of other backgrounds of its own as well.
+      than chance, and the class is surely recognised better than by chance in front of other backgrounds of its own:
+      a class that is hardly recognised there cannot fall by much, whatever it is recognised by.
     - Else *too few to say*: the images leave it open.
 
     What the network does weighs more than where it looks: a cell of its features may lie on the object and yet have
@@ -94,7 +95,8 @@ def judged(found: Evidence, rule: RuleOptions) -> Verdict:
         return Verdict("suspicious", f"Its background helps. {facts}")
     if focus.high < rule.least_focus:
         return Verdict("suspicious", f"Attention is hardly on the object. {facts}")
-    if fall.high < rule.large_fall and focus.low > 0 and found.rates["own_background"] > found.mistaken:
+    pasted = share_interval(round(found.rates["own_background"] * found.tried), found.tried)
+    if fall.high < rule.large_fall and focus.low > 0 and pasted.low > found.mistaken:
         often = "Recognised" if found.recognised.value >= 0.5 else "Where it is recognised, then"
         return Verdict("fine", f"{often} by the object. {facts}")
     return Verdict("too few to say", f"The images leave it open. {facts}")

@@ -198,15 +198,15 @@ def _guided(
 
 def _told(options: NetworkOptions) -> Preprocessing | None:
     """What the options say of the network's images."""
-    if options.mean is None and options.std is None:
+    mean, std = options.mean, options.std
+    if mean is None and std is None:
         return None
-    sound = options.mean and options.std and all(map(isfinite, (*options.mean, *options.std))) and min(options.std) > 0
-    if not sound:
+    if mean is None or std is None or not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
         raise ConfigError(
             "expected network.mean and network.std together, three numbers each, those of std above 0, got "
-            f"{_numbers(options.mean)} and {_numbers(options.std)}"
+            f"{_numbers(mean)} and {_numbers(std)}"
         )
-    return Preprocessing("RGB", 1.0, options.mean, options.std)
+    return Preprocessing("RGB", 1.0, mean, std)
 
 
 def _numbers(values: tuple[float, ...] | None) -> str:
