@@ -12,6 +12,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = 1
 TURNED = range(5, 9)  # orientations that swap height and width
+LONGEST = 3  # times the shorter side; a longer image is squeezed
 
 
 def resized(size: tuple[int, int], resize: int | None) -> tuple[int, int]:
@@ -29,6 +30,35 @@ def resized(size: tuple[int, int], resize: int | None) -> tuple[int, int]:
         return size
     height, width = (max(1, round(side * resize / max(size))) for side in size)
     return height, width
+
+
+def sizes_to_try(
+    size: tuple[int, int], own: tuple[int, int] | None, resize: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Sizes that an image may be shown to a network in, the best first.
+
+    Args:
+        size: height and width of the image.
+        own: those of the images that the network is made for; None where any will do.
+        resize: longer side that was asked for; None for a shorter side as long as the network's own.
+
+    Yields:
+        Heights and widths: with the image's proportions, then, squeezed, the network's own.
+
+    Example:
+        >>> list(sizes_to_try((300, 450), (224, 224))), list(sizes_to_try((300, 450), None, resize=90))
+        ([(224, 336), (224, 224)], [(60, 90)])
+        >>> list(sizes_to_try((20, 4000), (224, 224)))
+        [(224, 224)]
+    """
+    if resize is not None or own is None:
+        factor = 1.0 if resize is None else resize / max(size)
+    else:
+        factor = min(own) / min(size)
+    if own is None or resize is not None or max(size) <= LONGEST * min(size):
+        yield max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    if own is not None and resize is None:
+        yield own
 
 
 def image_size(path: Path, resize: int | None = None) -> tuple[int, int]:

@@ -10,11 +10,14 @@ import torch
 
 from wheretolook.attention.methods import attention_maps
 from wheretolook.cells import stretched as torch_stretched
+from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.export import gradient
 from wheretolook.export.network import Exported, export_network
+from wheretolook.export.quantise import dataset_image
 from wheretolook.networks.guide import guide
-from wheretolook.predict.description import KEY, Place, stretched
+from wheretolook.options.data import DataOptions, ScenesOptions
+from wheretolook.predict.description import KEY, Description, Place, stretched
 from wheretolook.predict.network import ExportedNetwork
 from wheretolook.records import CAFFE, Cells, GuidedNetwork
 
@@ -178,3 +181,11 @@ def test_the_real_network_names_the_cat(tmp_path: Path) -> None:
     expected = attention_maps(output, [real.CLASSES["chelsea"]], size=seen)[0, 0]
     given = prediction.attention[real.CLASSES["chelsea"]]
     assert np.corrcoef(given.ravel(), expected.numpy().ravel())[0, 1] > 0.98  # Pillow's resize and torch's differ
+
+
+def test_images_to_calibrate_on_have_the_size_that_is_asked_for() -> None:
+    file = object.__new__(ExportedNetwork)
+    file.description = Description(("a",), ("class_scores",), None, (96, 96), (), "grad_cam", "layer")
+    dataset = open_dataset(DataOptions(scenes=ScenesOptions(images=1, size=64)), "train")
+    assert dataset_image(file, dataset, 0).shape == (1, 3, 96, 96)
+    assert dataset_image(file, dataset, 0, 32).shape == (1, 3, 32, 32)

@@ -136,15 +136,35 @@ def test_an_image_is_seen_as_large_as_the_network_was_made_for() -> None:
     about = Description(NAMES, ("class_scores",), None, (224, 320), (), "grad_cam", "layer")
     file = object.__new__(ExportedNetwork)
     for given, expected in (
-        (about, (160, 320)),
+        (about, (224, 448)),  # as show has it: the shorter side is the network's
         (Description(**{**vars(about), "usual_size": None}), (500, 1000)),
         (Description(**{**vars(about), "fixed_size": (224, 224)}), (224, 224)),
     ):
         file.description = given
         assert file.seen_size((500, 1000)) == expected
     file.description = about
-    assert file.seen_size((500, 1000), resize=64) == (32, 64)
+    assert file.seen_size((500, 1000), resize=64) == (32, 64) and file.seen_size((20, 4000)) == (224, 320)
     assert read_description(about.text()) == about
+
+
+def test_an_image_is_squeezed_where_the_network_takes_no_other_size(exported: Path, monkeypatch) -> None:
+    """As many segmenters take only sides that divide by 32."""
+    file, tried = ExportedNetwork(exported), []
+    file.description = Description(**{**vars(file.description), "usual_size": (32, 32), "fixed_size": None})
+    run = file._session.run
+
+    def picky(outputs: object, given: dict[str, np.ndarray]) -> object:
+        tried.append(given["images"].shape[2:])
+        if tried[-1][1] % 32:
+            raise RuntimeError("sides must be divisible by 32")
+        return run(outputs, given)
+
+    monkeypatch.setattr(file, "_session", SimpleNamespace(run=picky, get_outputs=file._session.get_outputs))
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    prediction = file.predict(pixels)
+    assert tried == [(32, 40), (32, 32)] and prediction.attention.shape[1:] == (32, 32)
+    with pytest.raises(ImageSizeError, match="cannot run on images of 50x40"):
+        file.predict(pixels, resize=50)
 
 
 def test_cells_of_a_size_that_was_not_tried() -> None:

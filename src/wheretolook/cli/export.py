@@ -34,7 +34,7 @@ def export(options: Export) -> Path:
         )
     _say(exported)
     if images is not None:
-        _quantise(out, images, options.calibration)
+        _quantise(out, images, options.calibration, options.data.resize)
     return out
 
 
@@ -62,10 +62,10 @@ def _say(exported: Exported) -> None:
         console.print(f"attention maps of all classes: {exported.slower:.2f} times the time of the network alone")
 
 
-def _quantise(path: Path, images: ImageDataset, count: int) -> None:
+def _quantise(path: Path, images: ImageDataset, count: int, resize: int | None) -> None:
     small, figures = path.with_suffix(".int8.onnx"), path.with_suffix(".int8.json")
     with console.status(f"calibrating on at most {count} images"):
-        cost = quantise(path, small, images, count)
+        cost = quantise(path, small, images, count, resize=resize)
     write_json(figures, asdict(cost))
     maps = "" if cost.maps_moved is None else f", maps moved by {100 * cost.maps_moved:.1f} %"
     masks = "" if cost.masks_agree is None else f", {100 * cost.masks_agree:.1f} % of pixels the same"

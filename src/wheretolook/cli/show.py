@@ -10,9 +10,9 @@ from PIL import Image
 from wheretolook.cli.console import console, device_of, passing
 from wheretolook.data.images import image_tensor
 from wheretolook.errors import ConfigError, DataError, ImageSizeError, naming, nearest, reason
-from wheretolook.evaluation.look import ClassLook, look, sizes_to_try
+from wheretolook.evaluation.look import ClassLook, look
 from wheretolook.files import require_writable, user_path, write_json
-from wheretolook.images import IMAGE_SUFFIXES, read_photograph
+from wheretolook.images import IMAGE_SUFFIXES, read_photograph, sizes_to_try
 from wheretolook.networks.build import classifying
 from wheretolook.networks.files import read_weights
 from wheretolook.networks.own_classes import own_network

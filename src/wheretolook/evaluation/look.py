@@ -1,6 +1,6 @@
 """Where a network looks in one image that nothing is known of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,8 +10,6 @@ from torch import Tensor
 from wheretolook.evaluation.maps import other_looks, shown_maps
 from wheretolook.networks.modes import evaluation_mode
 from wheretolook.records import GuidedNetwork, side_lengths
-
-LONGEST = 3  # times the shorter side; a longer image is squeezed
 
 
 class ClassLook(NamedTuple):
@@ -58,32 +56,3 @@ def look(
         ClassLook(index, chance, attention)
         for index, chance, attention in zip(chosen, chances[chosen].tolist(), maps, strict=True)
     ]
-
-
-def sizes_to_try(
-    size: tuple[int, int], own: tuple[int, int] | None, resize: int | None = None
-) -> Iterator[tuple[int, int]]:
-    """Sizes that an image may be shown to a network in, the best first.
-
-    Args:
-        size: height and width of the image.
-        own: those of the images that the network is made for; None where any will do.
-        resize: longer side that was asked for; None for a shorter side as long as the network's own.
-
-    Yields:
-        Heights and widths: with the image's proportions, then, squeezed, the network's own.
-
-    Example:
-        >>> list(sizes_to_try((300, 450), (224, 224))), list(sizes_to_try((300, 450), None, resize=90))
-        ([(224, 336), (224, 224)], [(60, 90)])
-        >>> list(sizes_to_try((20, 4000), (224, 224)))
-        [(224, 224)]
-    """
-    if resize is not None or own is None:
-        factor = 1.0 if resize is None else resize / max(size)
-    else:
-        factor = min(own) / min(size)
-    if own is None or resize is not None or max(size) <= LONGEST * min(size):
-        yield max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-    if own is not None and resize is None:
-        yield own

@@ -41,7 +41,7 @@ class Cost:
     megabytes_int8: float
 
 
-def quantise(path: Path, target: Path, dataset: ImageDataset, count: int) -> Cost:
+def quantise(path: Path, target: Path, dataset: ImageDataset, count: int, *, resize: int | None = None) -> Cost:
     """Write an exported network with weights and activations of 8 bits, calibrated on images.
 
     What makes the maps of the features stays as it is; the features themselves are those of the network in 8 bits.
@@ -51,6 +51,7 @@ def quantise(path: Path, target: Path, dataset: ImageDataset, count: int) -> Cos
         target: the file to write.
         dataset: images that are like those that the network will see.
         count: how many to calibrate on; as many others are measured on.
+        resize: length of the longer side in which the network sees them; None for the size that it was made for.
 
     Raises:
         ConfigError: a package is missing, or onnxruntime cannot quantise the network.
@@ -63,21 +64,22 @@ def quantise(path: Path, target: Path, dataset: ImageDataset, count: int) -> Cos
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(2 * count, len(dataset))).astype(int)).tolist()
     calibrating, measured = chosen[::2], chosen[1::2] or chosen
     with replacing(target) as temporary:
-        _quantised(path, temporary, _Images(network, dataset, calibrating))
+        _quantised(path, temporary, _Images(network, dataset, calibrating, resize))
         small = ExportedNetwork(temporary)
-        return _cost(network, small, [dataset_image(network, dataset, index) for index in measured])
+        return _cost(network, small, [dataset_image(network, dataset, index, resize) for index in measured])
 
 
-def dataset_image(network: ExportedNetwork, dataset: ImageDataset, index: int) -> np.ndarray:
+def dataset_image(network: ExportedNetwork, dataset: ImageDataset, index: int, resize: int | None = None) -> np.ndarray:
     """An image of a data set as the exported network sees it: (1, 3, height, width) in [0, 1].
 
     Args:
         network: the exported network.
         dataset: the images.
         index: which.
+        resize: length of the longer side; None for the size that the network was made for.
     """
     pixels = (dataset[index].image * 255).round().byte().permute(1, 2, 0).numpy()
-    height, width = network.seen_size((pixels.shape[0], pixels.shape[1]))
+    height, width = network.seen_size((pixels.shape[0], pixels.shape[1]), resize)
     seen = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     return seen.transpose(2, 0, 1)[None].astype(np.float32) / 255
 
@@ -85,13 +87,15 @@ def dataset_image(network: ExportedNetwork, dataset: ImageDataset, index: int) -
 class _Images:
     """What onnxruntime asks for images to calibrate on."""
 
-    def __init__(self, network: ExportedNetwork, dataset: ImageDataset, indices: Sequence[int]) -> None:
+    def __init__(
+        self, network: ExportedNetwork, dataset: ImageDataset, indices: Sequence[int], resize: int | None
+    ) -> None:
         self._left: Iterator[int] = iter(indices)
-        self.network, self.dataset = network, dataset
+        self.network, self.dataset, self.resize = network, dataset, resize
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         index = next(self._left, None)
-        return None if index is None else {INPUT: dataset_image(self.network, self.dataset, index)}
+        return None if index is None else {INPUT: dataset_image(self.network, self.dataset, index, self.resize)}
 
 
 def _quantised(path: Path, target: Path, images: _Images) -> None:

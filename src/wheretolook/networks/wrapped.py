@@ -82,7 +82,10 @@ def _of_options(
     """The network that the user names, with fresh weights or those of a bare state dict."""
     if class_names is None:
         where = "" if weights is None else f"{weights.path}: "
-        raise WeightsError(f"{where}expected class names, got weights without; give class_names=(...)")
+        raise WeightsError(
+            f"{where}expected class names, got weights without; give class_names=(...), or, last on the command line, "
+            "--class_names A B"
+        )
     made = _made(_name(options, make), options.arguments, len(class_names), make, seed)
     if preprocessing is None and options.mean is None and made.preprocessing is None and not is_recorded(made.module):
         log.warning(

@@ -46,8 +46,9 @@ class Predict:
     Args:
         weights: a file of wheretolook export, in ONNX.
         out: a new folder for scores.csv, predictions.json, masks and overlays.
-        resize: length in pixels of the longer side in which the network sees an image; none for the size that it was
-            made for, and the image's own where it was made for none. One of a fixed size sees images squeezed to it.
+        resize: length in pixels of the longer side in which the network sees an image; none for a shorter side as long
+            as that of the images that it was made for, as in show, and for the image's own size where it was made for
+            none. One of a fixed size sees images squeezed to it.
         top: of how many classes an image is shown with attention, those of the largest scores.
     """
 

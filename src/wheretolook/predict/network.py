@@ -1,5 +1,6 @@
 """An exported network as a function of images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from wheretolook.errors import ConfigError, ImageSizeError, WeightsError
-from wheretolook.images import resized
+from wheretolook.images import sizes_to_try
 from wheretolook.predict.description import INPUT, KEY, Description, read_description, stretched
 
 EXTRA = "expected {} installed, found none; pip install 'wheretolook[onnx]'"
@@ -80,35 +81,53 @@ class ExportedNetwork:
         return dict(zip((output.name for output in self._session.get_outputs()), given, strict=True))
 
     def seen_size(self, size: tuple[int, int], resize: int | None = None) -> tuple[int, int]:
-        """Height and width in which the network sees an image of that height and width.
+        """Height and width in which, first of all, the network sees an image of that height and width.
 
         Args:
             size: of the image.
-            resize: length of the longer side; None for the longer side that the network was made for, and the image's
-                own where it was made for none. A network of one fixed size sees images squeezed to it.
+            resize: length of the longer side; None for a shorter side as long as that of the images that the network
+                was made for, as the command show has it, and the image's own where it was made for none. A network of
+                one fixed size sees images squeezed to it.
         """
+        return self._sizes(size, resize)[0]
+
+    def _sizes(self, size: tuple[int, int], resize: int | None) -> list[tuple[int, int]]:
+        """Sizes in which an image may be shown to the network, the best first."""
         about = self.description
-        if about.fixed_size is not None:
-            return about.fixed_size
-        usual = None if about.usual_size is None else max(about.usual_size)
-        return resized(size, usual if resize is None else resize)
+        return [about.fixed_size] if about.fixed_size else list(sizes_to_try(size, about.usual_size, resize))
 
     def predict(self, pixels: UInt8[np.ndarray, "height width 3"], resize: int | None = None) -> Prediction:
         """Scores, mask and maps of one image; `resize` is that of `seen_size`.
 
+        A network that does not take the image in its own proportions sees it squeezed to the size that it was made for.
+
         Args:
             pixels: RGB.
             resize: length of the longer side.
+
+        Raises:
+            ImageSizeError: it takes neither.
         """
         size = pixels.shape[0], pixels.shape[1]
-        seen = self.seen_size(size, resize)
-        given = self(_squeezed(pixels, seen).transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        seen, given = self._given(pixels, self._sizes(size, resize))
         masks, maps = given.get("mask_scores"), given.get("attention_maps")
         mask = None if masks is None else _at_size(masks[0].argmax(axis=0), size)
         if maps is not None:
             place = self.description.place(seen, (maps.shape[2], maps.shape[3]))
             maps = stretched(maps[0], seen, place)
         return Prediction(given["class_scores"][0], mask, maps)
+
+    def _given(
+        self, pixels: UInt8[np.ndarray, "height width 3"], sizes: Sequence[tuple[int, int]]
+    ) -> tuple[tuple[int, int], dict[str, np.ndarray]]:
+        """The first of some sizes that the network takes, and what it gives of the image in it."""
+        for size in sizes:
+            try:
+                return size, self(_squeezed(pixels, size).transpose(2, 0, 1)[None].astype(np.float32) / 255)
+            except ImageSizeError:
+                if size == sizes[-1]:
+                    raise
+        raise AssertionError("there is always a size")
 
 
 def _squeezed(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
