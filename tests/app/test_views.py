@@ -18,6 +18,7 @@ from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.networks.guide import guide
 from wheretolook.options.objective import Method
 from wheretolook.records import CAFFE, GuidedNetwork, Preprocessing
+from wheretolook.report.overlay import sized
 
 from ..networks.narrow import narrow
 
@@ -113,7 +114,8 @@ def test_attention_of_two_networks_has_one_scale(pixels: np.ndarray) -> None:
     strong, faint = (np.full(pixels.shape[:2], value, np.float32) for value in (1.0, 0.1))
     looks = [Look(np.ones(1, np.float32), attention, None) for attention in (strong, faint, 0 * strong)]
     drawn = [np.asarray(each).astype(int) for each in views.attention_pictures(pixels, looks, 1.0)]
-    change = [np.abs(each - pixels).mean() for each in drawn]
+    ground = np.asarray(sized(pixels, views.SHOWN)).astype(int)
+    change = [np.abs(each - ground).mean() for each in drawn]
     assert change[0] > 5 * change[1] > 0 and change[2] == 0
 
 

@@ -366,3 +366,14 @@ def test_a_recipe_can_be_read_and_overridden():
 def test_the_packaged_recipe_is_a_recipe(monkeypatch: pytest.MonkeyPatch):
     found = understood(monkeypatch, "demo", "--out=here")
     assert found.out == "here" and found.segmenter is not None and found.seeds == 3
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_help_begins_with_what_a_command_does_and_not_with_a_hundred_options(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    usage, empty, first, *_ = capsys.readouterr().out.splitlines()
+    assert usage.startswith(f"usage: wheretolook {command} ") and usage.endswith("[OPTIONS]") and not empty
+    assert (cli.COMMANDS[command].options.__doc__ or "").startswith(first.split(" Values of a list")[0])

@@ -197,7 +197,8 @@ def test_a_training_has_losses_and_options(tmp_path: Path):
     assert read_run(tmp_path / "gain").missing == ["run.json is not there: the run has not come to its end"]
     write_json(tmp_path / "gain/run.json", {"options": {"training": {"steps": 100}}, "seconds": 3, "command": "x y"})
     root = written(tmp_path / "gain")
-    assert headings(root) == ["Losses", "Settings"] and text(root.find(".//h1")) == "Training: gain"
+    assert headings(root) == ["Figures", "Losses", "Settings"] and text(root.find(".//h1")) == "Training: gain"
+    assert table(root, "Figures, shares in percent")[0] == ["", "last validation"]
     assert dict(table(root, "Options")[1:]) == {"training.steps": "100"}
 
 
@@ -214,10 +215,13 @@ def test_several_runs_stand_side_by_side(tmp_path: Path):
         "",
         *(f"{name}: {row}" for name in ("a/run", "b/run") for row in ROWS),
         "tmp/other, last validation".replace("tmp", tmp_path.name),
-        "best",
     ]
-    assert {row[0]: row[-1] for row in rows}["Worst group's accuracy"] == "a/run: Guided"
-    assert {row[0]: row[-2] for row in rows}["Mean IU"] == "50.0000"
+    best = {
+        text(line[0]): [place for place, cell in enumerate(line) if cell.find("strong") is not None]
+        for line in root.findall(".//tbody/tr")
+    }
+    assert best["Worst group's accuracy"] == [rows[0].index("a/run: Guided")]
+    assert {row[0]: row[-1] for row in rows}["Mean IU"] == "50.0000"
     assert [line[0] for line in table(root, "What came of each run")[1:]] == ["a/run", "b/run"]
     lines = [line["name"] for line in chart(root, "Energy loss")["data"] if line.get("showlegend", True)]
     assert lines == ["a/run", "b/run", f"{tmp_path.name}/other"]

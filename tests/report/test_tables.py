@@ -231,3 +231,11 @@ def test_forty_classes_are_shown_in_their_order_and_one_more_by_rank() -> None:
     assert shown(41) == [*expected[:20], "(1 between them)", *expected[-20:]]
     shares[3] = math.nan  # never occurs: then forty are left, all shown
     assert shown(41) == [name for name in expected if name != "3"]
+
+
+def test_a_caption_has_the_width_of_the_terminal_and_not_of_its_table() -> None:
+    rows = [{"weights": "A", "accuracy_per_class": [0.5]}]
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(class_table(rows, ["a"]))
+    assert "share of a class's images that are recognised, in percent" in capture.get().splitlines()[-1]

@@ -64,7 +64,19 @@ def test_a_run_begun_anew_leaves_no_curves_of_the_one_that_failed(tmp_path: Path
         assert "train/total" in curves(out)
 
 
-def test_the_progress_bar_names_the_losses_that_are_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_file_gets_a_line_each_tenth_of_the_steps(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """A bar would leave each of its states there."""
+    train(budget(20), tmp_path)
+    lines = "".join(capfd.readouterr()).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"step {step} of 20" for step in range(2, 21, 2)]
+    for loss in ("total", "classification", "mining", "squared", "segmentation"):
+        assert all(f" {loss} " in line for line in lines)
+
+
+def test_the_progress_bar_names_the_losses_that_are_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     train(budget(2), tmp_path)
     shown = "".join(capfd.readouterr())
     for loss in ("total", "classification", "mining", "squared", "segmentation"):

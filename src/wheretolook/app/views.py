@@ -21,10 +21,11 @@ from wheretolook.losses.mining import masked_images, soft_mask
 from wheretolook.metrics.attention import energy_chance, energy_inside
 from wheretolook.options.objective import OF_TOKENS, Method
 from wheretolook.records import GuidedNetwork, GuidedOutput, side_lengths
-from wheretolook.report.overlay import overlay
+from wheretolook.report.overlay import overlay, sized
 from wheretolook.report.paint import grey, painted
 
 MOST_PIXELS = 64_000_000  # of an image file: a phone's 48 megapixels pass, a bomb does not
+SHOWN = 520  # pixels that attention is drawn at, at least: lines over a small image are as fine as any
 LONGEST = 640  # pixels of an image's longer side, unless the data's size is given
 LOOK_COLOUR, AVOID_COLOUR = (0, 200, 83), (213, 0, 0)  # of the two brushes
 
@@ -217,7 +218,8 @@ def attention_pictures(pixels: Pixels, looks: Sequence[Look], opacity: float) ->
         opacity: of the largest attention, in [0, 1].
     """
     scale = max(float(seen.attention.max()) for seen in looks) or None
-    return [overlay(pixels, seen.attention, opacity=opacity, scale=scale) for seen in looks]
+    ground = sized(pixels, max(SHOWN, *pixels.shape[:2]))
+    return [overlay(ground, seen.attention, opacity=opacity, scale=scale) for seen in looks]
 
 
 def segmentation_picture(pixels: Pixels, prediction: Int[np.ndarray, "height width"]) -> Pixels:

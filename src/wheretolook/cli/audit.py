@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import yaml
 
-from wheretolook.cli.console import console, device_of, passing, say_attention, shown_batches
+from wheretolook.cli.console import console, device_of, say_attention, shown_batches, tracked
 from wheretolook.data import describe_classes, open_dataset, say_of_several
 from wheretolook.errors import BarError, ConfigError, nearest
 from wheretolook.evaluation.audit import Audit, audit
@@ -21,7 +21,7 @@ from wheretolook.metrics.figures import FIGURES
 from wheretolook.networks.build import classifying, given_network
 from wheretolook.networks.files import read_weights
 from wheretolook.options.audit import Audit as AuditOptions
-from wheretolook.report.audit import TOLD, audit_record, audit_table, worst_first, write_classes
+from wheretolook.report.audit import audit_record, audit_table, in_short, write_classes
 from wheretolook.report.audit_page import audit_sections
 from wheretolook.report.audit_pictures import AuditPictures, audit_pictures, contexts_sheet
 from wheretolook.report.page import write_page
@@ -53,7 +53,8 @@ def audit_network(options: AuditOptions) -> Audit:
     bars = [*_bars(options.fail_under, least=True), *_bars(options.fail_over, least=False)]
     found = measured(options)
     out = user_path(options.out)
-    console.print(f"open {out / PAGE_FILE}; {AUDIT_FILE}, {CLASSES_FILE} and {PAIRS_FILE} are beside it")
+    console.print(f"{AUDIT_FILE}, {CLASSES_FILE} and {PAIRS_FILE} are in {out}")
+    console.print(f"open {out / PAGE_FILE}: why, with pictures")
     require_bars(found, bars, options.max_shortcut_classes)
     return found
 
@@ -96,8 +97,8 @@ def measured(options: AuditOptions) -> Audit:
     contexts_sheet(dataset, found, out / SHEET_FILE, options.pictures)
     _write(found, shown, options, out)
     console.print(audit_table(found))
-    for one in worst_first(found.classes)[:TOLD]:
-        console.print(f"{one.name}: {one.verdict.word}. {one.verdict.reason}", highlight=False)
+    for line in in_short(found):
+        console.print(line, highlight=False)
     console.print(counted(found))
     return found
 
@@ -113,7 +114,7 @@ def counted(found: Audit) -> str:
 
 
 def _tracked(trials: Iterable[Trial], total: int) -> Iterator[Trial]:
-    return iter(passing(trials, "does it matter", total))
+    return iter(tracked(trials, "does it matter", total))
 
 
 def _write(found: Audit, shown: AuditPictures, options: AuditOptions, out: Path) -> None:
@@ -121,7 +122,8 @@ def _write(found: Audit, shown: AuditPictures, options: AuditOptions, out: Path)
     settings = {"options": asdict(options), **environment()}
     sections = audit_sections(found, options.rule, shown, yaml.safe_dump(settings, sort_keys=False))
     name = options.weights or str(options.network.name)
-    write_page(out / PAGE_FILE, f"Audit of {name}", sections, subtitle=f"images: {options.data.split}")
+    title = f"Audit of {name.rstrip('/').rpartition('/')[2]}"
+    write_page(out / PAGE_FILE, title, sections, subtitle=f"{name}, images of {options.data.split}")
     write_classes(out / CLASSES_FILE, found.classes)
     write_pairs(out / PAIRS_FILE, found.pairs)
     write_json(out / AUDIT_FILE, {**audit_record(found, options.rule), **settings})

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from wheretolook.cli.console import console, passing
+from wheretolook.cli.console import console, tracked
 from wheretolook.data import layout_of, open_dataset
 from wheretolook.data.survey import Survey, overlaps, survey
 from wheretolook.errors import ConfigError, DataError
@@ -76,7 +76,7 @@ def _surveys(data: DataOptions, options: Check) -> tuple[list[Survey], list[str]
 
 
 def _passing(numbers: Sequence[int], what: str) -> Iterable[int]:
-    return passing(numbers, what)
+    return tracked(numbers, what)
 
 
 def _about(found: Survey) -> Iterable[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from wheretolook.cli.terminal import console, passing
+from wheretolook.cli.terminal import console, tracked
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, GuidedNetwork
@@ -13,7 +13,7 @@ from wheretolook.records import Batch, GuidedNetwork
 if TYPE_CHECKING:
     from wheretolook.data import ImageDataset
 
-__all__ = ["console", "device_of", "passing", "say_attention", "shown_batches"]
+__all__ = ["console", "device_of", "say_attention", "shown_batches", "tracked"]
 
 
 def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> Iterable[Batch]:
@@ -27,7 +27,7 @@ def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> I
     from wheretolook.data.loading import evaluation_loader  # only now: Lightning takes seconds to import
 
     loader = evaluation_loader(dataset, options.batch_size, options.workers)
-    return passing(loader, what)
+    return tracked(loader, what)
 
 
 def say_attention(networks: Mapping[str, GuidedNetwork]) -> None:

@@ -1,6 +1,6 @@
 """The command `evaluate`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from wheretolook.networks.build import classifying, network_for
 from wheretolook.networks.files import read_weights
 from wheretolook.options.commands import Evaluate
 from wheretolook.records import GuidedNetwork
+from wheretolook.report.comparison import labels
 from wheretolook.report.recorded import EVALUATION_FILE, METRICS_FILE, read_run
 from wheretolook.report.run_page import REPORT_FILE, write_run_page
 from wheretolook.report.tables import (
@@ -35,7 +36,7 @@ def evaluate_networks(options: Evaluate) -> list[Figures]:
     """Measure networks on one split; print the tables and write metrics.json and metrics.md."""
     dataset, out = open_dataset(options.data, options.data.split), user_path(options.out)
     rows = measure(options, dataset)
-    _report(rows, dataset.class_names, out)
+    _report(rows, dataset.class_names, out, _short(options))
     record = {"options": asdict(options), "command": typed_command(), "class_names": dataset.class_names}
     write_json(out / EVALUATION_FILE, {**record, **environment()})
     write_run_page(read_run(out), out / REPORT_FILE)
@@ -84,11 +85,18 @@ def _row(name: str, network: GuidedNetwork, dataset: ImageDataset, options: Eval
         return {"weights": name, **figures}
 
 
-def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path) -> None:
+def _short(options: Evaluate) -> dict[str, str]:
+    """What tells networks without names from one another: whole paths have no room beside each other."""
+    paths = options.weights if options.names is None else []
+    return dict(zip(paths, labels([user_path(path) for path in paths]), strict=True)) if paths else {}
+
+
+def _report(rows: Sequence[Figures], class_names: tuple[str, ...], out: Path, short: Mapping[str, str]) -> None:
     write_json(out / METRICS_FILE, rows)
     tables = (results_markdown(rows), *(class_markdown(rows, class_names, figures=of) for of in OF_CLASSES))
     write_text(out / "metrics.md", "\n".join(table for table in tables if table))
+    shown = [{**row, "weights": short.get(str(row["weights"]), row["weights"])} for row in rows]
     console.print(
-        *filter(None, (results_table(rows), *(class_table(rows, class_names, figures=of) for of in OF_CLASSES)))
+        *filter(None, (results_table(shown), *(class_table(shown, class_names, figures=of) for of in OF_CLASSES)))
     )
-    console.print(f"figures in {out / METRICS_FILE}, {out / 'metrics.md'} and {out / REPORT_FILE}")
+    console.print(f"figures in {out / METRICS_FILE} and {out / 'metrics.md'}; open {out / REPORT_FILE}")

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from wheretolook.cli.console import console, passing
+from wheretolook.cli.console import console, tracked
 from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.data.classes import is_no_class
 from wheretolook.data.shortcuts import drawn_class, injected
@@ -82,7 +82,7 @@ def inject(options: Inject) -> Path:
 def _copied(dataset: ImageDataset, split: str, options: Inject, folder: Path) -> Iterator[Injected]:
     """Copy a split image by image."""
     tied = split == options.split
-    for index in passing(range(len(dataset)), split):
+    for index in tracked(range(len(dataset)), split):
         sample = dataset[index]
         present = sample.labels.nonzero().flatten().tolist()
         if not present:

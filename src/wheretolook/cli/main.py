@@ -173,24 +173,30 @@ def make_parser(command: str = "") -> ArgumentParser:
         command: the only one that is asked for, since to describe them all takes a third of a second; any other word
             for all of them.
     """
-    parser = _Parser(prog="wheretolook", description="Tell a network where to look, and measure the difference.")
+    parser = _Parser(
+        prog="wheretolook",
+        usage="wheretolook COMMAND [OPTIONS]",
+        description="Tell a network where to look, and measure the difference.",
+    )
     parser.add_argument("--version", action="version", version=f"wheretolook {version('wheretolook')}")
     commands = parser.add_subcommands(dest="command")
     for name in [command] if command in COMMANDS else COMMANDS:
-        commands.add_subcommand(name, _command_parser(COMMANDS[name]), help=COMMANDS[name].about)
+        commands.add_subcommand(name, _command_parser(name, COMMANDS[name]), help=COMMANDS[name].about)
     return parser
 
 
-def _command_parser(command: Command) -> ArgumentParser:
-    """The parser of one command."""
+def _command_parser(name: str, command: Command) -> ArgumentParser:
+    """The parser of one command; its usage is a line, since a hundred options in brackets would hide what it does."""
     summary = (command.options.__doc__ or "").split("\n")[0]
     short = SHORTER if SHORT["network"] in dict(option_kinds(command.options)) else ""
     words = " ".join(filter(None, [summary, LISTS, short, command.more]))
-    parser = _Parser(description=words, default_config_files=list(command.defaults))
+    given = "".join(f"{place.upper()} " for place in placed(command.options))
+    usage = f"wheretolook {name} {given}[OPTIONS]"
+    parser = _Parser(usage=usage, description=words, default_config_files=list(command.defaults))
     parser.add_argument("--config", action="config", help="a YAML file of options; later options override it")
-    for name, meaning in placed(command.options).items():
-        several = get_origin(get_type_hints(command.options)[name]) is list
-        parser.add_argument(name, type=str, help=meaning, nargs="+" if several else None)
+    for place, meaning in placed(command.options).items():
+        several = get_origin(get_type_hints(command.options)[place]) is list
+        parser.add_argument(place, type=str, help=meaning, nargs="+" if several else None)
     parser.add_class_arguments(command.options, as_group=False, skip={*placed(command.options)})
     return parser
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from wheretolook.cli.console import console, device_of, passing
+from wheretolook.cli.console import console, device_of, tracked
 from wheretolook.data import open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.propagate import propagated
@@ -32,7 +32,7 @@ def propagate(options: Propagate) -> None:
         score, masks = propagated(dataset, lambda image: columns(image.to(device)), options.margin)
         known = sum(dataset.is_annotated(index) for index in range(len(dataset)))
         console.print(f"learned from {known} images; overlap with annotations held out: IoU {100 * score:.0f} %")
-        for index, mask in passing(masks, "masks", len(dataset) - known):
+        for index, mask in tracked(masks, "masks", len(dataset) - known):
             path = folder / f"{dataset.names[index]}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask.numpy().astype(np.uint8)).save(path)

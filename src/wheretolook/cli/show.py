@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from wheretolook.cli.console import console, device_of, passing
+from wheretolook.cli.console import console, device_of, tracked
 from wheretolook.data.images import image_tensor
 from wheretolook.errors import ConfigError, DataError, ImageSizeError, naming, nearest, reason
 from wheretolook.evaluation.look import ClassLook, look
@@ -39,7 +39,7 @@ def show(options: Show) -> list[dict[str, object]]:
     require_writable(out)
     rows, broken = [], 0
     named = _named(paths)
-    for path, name in named if len(named) < A_FEW else passing(named, "images"):
+    for path, name in named if len(named) < A_FEW else tracked(named, "images"):
         try:
             rows.append(_shown(network, path, out / name, classes, options))
         except DataError as error:

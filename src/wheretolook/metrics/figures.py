@@ -66,15 +66,19 @@ class Figure:
         """The figure itself; NaN where nothing could be measured."""
         return gathered.means[self.key] if self.of is None else self.of(gathered)
 
-    def printed(self, value: float | int) -> str:
+    def printed(self, value: float | int, *, most: int = 4) -> str:
         """A value as tables print it.
+
+        Args:
+            value: in the figure's unit.
+            most: decimals at most; two are enough beside a spread.
 
         Example:
             >>> FIGURES["mean_iu"].printed(0.65514), FIGURES["f1"].printed(0.9), FIGURES["pairs"].printed(7.0)
             ('65.5140', '90.00', '7')
         """
         number = 100 * value if self.unit == "share" else value
-        return f"{number:.{self.decimals}f}" + "x" * (self.unit == "ratio")
+        return f"{number:.{min(most, self.decimals)}f}" + "x" * (self.unit == "ratio")
 
 
 _FIGURES = (
@@ -309,6 +313,7 @@ _FIGURES = (
         unit="count",
         decimals=0,
         higher_is_better=None,
+        alone="Pairs of an image and a class",
     ),
 )
 

@@ -115,13 +115,26 @@ def worst_first(classes: Sequence[ClassAudit]) -> list[ClassAudit]:
     return sorted(classes, key=key)
 
 
+def in_short(audit: Audit) -> list[str]:
+    """Why classes have their verdicts, a line for all that have one for the same reason; the numbers are in the table.
+
+    Args:
+        audit: what was found.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in worst_first(audit.classes)[:TOLD]:
+        why = one.verdict.reason.partition(". ")[0].rstrip(".")
+        found.setdefault((one.verdict.word, why[:1].lower() + why[1:]), []).append(one.name)
+    return [f"{word}: {', '.join(names)}: {why}" for (word, why), names in found.items()]
+
+
 def audit_table(audit: Audit) -> Table:
     """The verdicts for the terminal, a line a class.
 
     Args:
         audit: what was found.
     """
-    heads = ["Class", "verdict", "images", "right", "its background", "another's", "object erased", "on object", "way"]
+    heads = ["Class", "verdict", "images", "right", "its own", "another's", "erased", "looks", "way"]
     lines = [
         [
             found.name,
@@ -140,8 +153,9 @@ def audit_table(audit: Audit) -> Table:
         for found in worst_first(audit.classes)
     ]
     caption = (
-        "in percent; right: as it is, before another image's background, without the object; way: of attention, from "
-        "chance to the best that the grid of features allows"
+        "in percent. right: as it is; its own, another's: in front of the background of another image of the class, of "
+        "another class; erased: without the object. looks: attention on the object; way: how far that is from chance "
+        "to the best that the grid of features allows"
     )
     return text_table(heads, lines, None, caption)
 

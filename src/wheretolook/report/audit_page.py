@@ -72,7 +72,7 @@ def verdict_of(audit: Audit) -> Verdict:
 
 
 def _verdicts(audit: Audit) -> list[Part]:
-    """A table to compare, and a paragraph a class to read."""
+    """A table to compare, and folded away, why."""
     order = worst_first(audit.classes)
     heads = ["Class", "verdict", "images", "right", *(CHANGED[key] for key in SHOWN[1:]), "fall", "on the object"]
     rows = [
@@ -87,8 +87,11 @@ def _verdicts(audit: Audit) -> list[Part]:
         ]
         for one in order
     ]
-    words = [f"{one.name}: {one.verdict.word}. {one.verdict.reason}" for one in order[:TOLD]]
-    return [Table("The classes, the worst first, in percent", heads, rows), Text("\n\n".join(words))]
+    why = [[one.name, row[1], one.verdict.reason] for one, row in zip(order[:TOLD], rows, strict=False)]
+    return [
+        Table("The classes, the worst first, in percent", heads, rows),
+        Details("Why, class by class", [Table("Why", ["Class", "verdict", "what it rests on"], why, numbers=False)]),
+    ]
 
 
 def _rule(rule: RuleOptions) -> list[Part]:
@@ -119,7 +122,7 @@ def _behaviour(audit: Audit) -> list[Part]:
         chart,
         Table("Recognised, in percent, and the fall from a background of its class to another's", heads, rows),
         Details(
-            "How sure it is", [Table("Mean chance given to the class, in percent", [heads[0], *heads[2:-2]], chances)]
+            "How sure it is", [Table("Mean probability of the class, in percent", [heads[0], *heads[2:-2]], chances)]
         ),
     ]
 
@@ -143,10 +146,15 @@ def _wrong_reasons(audit: Audit, rule: RuleOptions, shown: AuditPictures) -> Par
         shown.wrong_reasons,
         total,
         "attention over chance",
-        f"right, and either with no more attention on the object than {rule.off_object:g} times a uniform map has, or "
-        "as well without the object, and not in front of another class's background; the least attention first",
+        f"Right, and either with no more attention on the object than {_times(rule.off_object)}a uniform map has, or "
+        "as well without the object, and not in front of another class's background. The least attention first.",
         ramp=RAMP,
     )
+
+
+def _times(factor: float) -> str:
+    """So many times, but once."""
+    return "" if factor == 1 else f"{factor:g} times what "
 
 
 def _wrong(audit: Audit, shown: AuditPictures) -> Part:
@@ -158,7 +166,7 @@ def _wrong(audit: Audit, shown: AuditPictures) -> Part:
         shown.wrong,
         total,
         "attention over chance",
-        "wrong, those first in which the class is given the least chance",
+        "Those first in which the class is given the least probability.",
         ramp=RAMP,
     )
 
@@ -167,8 +175,8 @@ def _contexts(shown: AuditPictures) -> Part:
     if not shown.contexts:
         return Text("Nothing that several images of a class share.")
     rule = (
-        "the most attended cell of each image beside its object (anywhere, where nobody says where that is), clustered "
-        "by the network's own features; what most images of a class share first"
+        "The most attended cell of each image beside its object (anywhere, where nobody says where that is), clustered "
+        "by the network's own features. What most images of a class share stands first."
     )
     return Gallery("Patches that images of a class share", shown.contexts, 0, "share of images", rule)
 

@@ -15,8 +15,8 @@ from wheretolook.evaluation.explain import explain
 from wheretolook.evaluation.pairs import PairFigures
 from wheretolook.options.audit import RuleOptions
 from wheretolook.records import GuidedNetwork, collate
-from wheretolook.report.components import Card, thumbnail
-from wheretolook.report.overlay import overlay
+from wheretolook.report.components import THUMBNAIL, Card, thumbnail
+from wheretolook.report.overlay import overlay, sized
 from wheretolook.report.sheet import SheetCell, end_of, picture_sheet
 
 PATCHES_SHOWN = 6  # of a context
@@ -59,14 +59,14 @@ def _card(
     """An image beside its attention for a class."""
     found = explain(network, [collate([dataset[numbers[pair.name]]])], only_annotated=False)
     shown = next(one for one in found if one.class_index == pair.class_index)
-    pixels = (255 * shown.image.permute(1, 2, 0).cpu().numpy()).round().astype(np.uint8)
+    pixels = sized(shown.image, THUMBNAIL)
     pictures = [
         thumbnail(pixels, f"{pair.name}, which shows {pair.class_name}", "image"),
         thumbnail(
             overlay(pixels, shown.attention), f"attention for {pair.class_name} in {pair.name}", "where it looks"
         ),
     ]
-    facts = [("shows", pair.class_name), ("called", pair.predicted), ("chance", f"{100 * pair.probability:.0f} %")]
+    facts = [("called", pair.predicted), ("probability", f"{100 * pair.probability:.0f} %")]
     if pair.annotated:
         facts.append(("on the object", f"{100 * pair.energy:.0f} %, of a uniform map {100 * pair.chance:.0f} %"))
     if trial is not None and "object_erased" in trial.right:
@@ -97,7 +97,7 @@ def _context_card(dataset: ImageDataset, numbers: dict[str, int], of: ClassAudit
         thumbnail(_pixels(dataset, numbers, patch), f"patch of {patch.name}", side=SIDE)
         for patch in context.patches[:PATCHES_SHOWN]
     ]
-    facts = [("images", f"{context.images} of {of.evidence.images}"), ("alike", f"{context.likeness:.2f}")]
+    facts = [("images", f"{context.images} of {of.evidence.images}"), ("likeness", f"{context.likeness:.2f} of 1")]
     return Card(f"{of.name}: in {100 * context.share:.0f} % of its images", pictures, of.name, "", context.share, facts)
 
 

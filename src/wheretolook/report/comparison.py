@@ -8,8 +8,15 @@ from wheretolook.metrics.figures import FIGURES
 from wheretolook.report.components import Code, Columns, Details, Part, Section, Table, Text
 from wheretolook.report.losses import loss_charts, validation_charts
 from wheretolook.report.page import write_page
-from wheretolook.report.recorded import Recorded, Steps, leaves
-from wheretolook.report.run_page import LOSSES_NOTE, classes_tables, groups_table, places_chart
+from wheretolook.report.recorded import Recorded, leaves
+from wheretolook.report.run_page import (
+    LOSSES_NOTE,
+    classes_tables,
+    groups_table,
+    last_stage,
+    last_validation,
+    places_chart,
+)
 from wheretolook.report.seeds import SeedRow, mean_rows, seed_cells, spread_note
 from wheretolook.report.tables import ABSENT, CLASS_FIGURES, number
 from wheretolook.report.verdict import verdict
@@ -71,13 +78,7 @@ def _rows(name: str, run: Recorded) -> list[SeedRow]:
     if run.rows:
         alone = len({row["weights"] for row in run.rows}) == 1
         return [{**row, "weights": name if alone else f"{name}: {row['weights']}"} for row in run.rows]
-    last = {key: row[f"val/{key}"] for row in _compared(run) for key in FIGURES if f"val/{key}" in row}
-    return [{"weights": f"{name}, last validation", "seed": 0, **last}] if last else []
-
-
-def _compared(run: Recorded) -> Steps:
-    """What the training of a run that is compared measured: the last of its stages."""
-    return list(run.histories.values())[-1] if run.histories else []
+    return [{**row, "weights": f"{name}, {row['weights']}"} for row in last_validation(run)]
 
 
 def _answers(runs: Mapping[str, Recorded]) -> list[Part]:
@@ -90,26 +91,28 @@ def _figures(rows: Sequence[SeedRow]) -> list[Part]:
     if not rows:
         return []
     _, headings, cells = next(iter(seed_cells(rows, alone=True)))
-    best = [[*cell, _best(key, rows)] for cell, key in zip(cells, _measured(rows), strict=True)]
-    return [Table(f"Figures, {spread_note(rows)}", ["", *headings, "best"], best)]
+    best = [_best(key, rows) for key in _measured(rows)]
+    strong = {(line, 1 + headings.index(name)) for line, name in enumerate(best) if name is not None}
+    note = "Bold: the best of a line." if strong else ""
+    return [Table(f"Figures, {spread_note(rows)}", ["", *headings], cells, note, strong=strong)]
 
 
 def _measured(rows: Sequence[SeedRow]) -> list[str]:
     return [key for key in FIGURES if any(math.isfinite(number(row.get(key))) for row in rows)]
 
 
-def _best(key: str, rows: Sequence[SeedRow]) -> str:
-    """Which mean is the best one, if one end is better."""
+def _best(key: str, rows: Sequence[SeedRow]) -> str | None:
+    """The name of which the mean is the best one, if one end is better."""
     higher = FIGURES[key].higher_is_better
     means = {str(row["weights"]): number(row.get(key)) for row in mean_rows(rows)}
     known = {name: value for name, value in means.items() if math.isfinite(value)}
     if higher is None or len(known) < 2:
-        return ABSENT
+        return None
     return (max if higher else min)(known, key=known.__getitem__)
 
 
 def _losses(runs: Mapping[str, Recorded]) -> list[Part]:
-    histories = {name: steps for name, run in runs.items() if (steps := _compared(run))}
+    histories = {name: steps for name, run in runs.items() if (steps := last_stage(run))}
     found: list[Part] = [Columns(charts)] if (charts := loss_charts(histories)) else []
     if charts := validation_charts(histories):
         found.append(Details("Figures on the images to validate on, in percent", [Columns(charts)]))

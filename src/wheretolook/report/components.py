@@ -1,7 +1,7 @@
 """What a page is made of: small records, which templates of the same names turn into HTML."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -96,6 +96,19 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Links:
+    """A line that leads to other pages.
+
+    Args:
+        text: what they are.
+        links: what each is called, and where it lies from here.
+    """
+
+    text: str
+    links: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Code:
     """Text as it stands, such as a command to paste.
 
@@ -118,6 +131,7 @@ class Table:
         rows: row by row, as they are printed.
         note: below it.
         numbers: whether all columns but the first are numbers, put to the right.
+        strong: rows and columns of the cells that stand out, counted from 0.
     """
 
     caption: str
@@ -125,6 +139,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
     numbers: bool = True
+    strong: Set[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -246,7 +261,7 @@ class Columns:
     parts: Sequence["Part"]
 
 
-Part = Verdict | Text | Code | Table | Chart | Gallery | Slider | Details | Columns
+Part = Verdict | Text | Links | Code | Table | Chart | Gallery | Slider | Details | Columns
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +19,7 @@ from wheretolook.files import write_json
 from wheretolook.records import VOID, Explanation
 from wheretolook.report.changes import Change, answers
 from wheretolook.report.components import THUMBNAIL, Card, Gallery, Picture, Slide, Slider, Tone, thumbnail
-from wheretolook.report.overlay import overlay
+from wheretolook.report.overlay import overlay, sized
 from wheretolook.report.paint import grey, painted, plain
 from wheretolook.report.style import class_colour
 
@@ -134,7 +133,7 @@ def _coded(value: object) -> object:
 def _card(change: Change) -> Card:
     before, after = change.comparison.before, change.comparison.after
     name = change.before.class_name
-    pictures = [thumbnail(_photograph(before, THUMBNAIL), before.name, "image")]
+    pictures = [thumbnail(sized(before.image, THUMBNAIL), before.name, "image")]
     if change.before.annotated:
         pictures.append(thumbnail(_mask(before, _truth(before)), f"where the {name} is", "truth"))
     for when, shown in (("before", before), ("after", after)):
@@ -195,7 +194,7 @@ def _attention(change: Change, side: int) -> list[Picture]:
     scale = max(float(shown.attention.max()) for shown in both) or None
     pictures = []
     for when, shown in zip(("before", "after"), both, strict=True):
-        pixels = overlay(_photograph(shown, side), plain(shown.attention), scale=scale)
+        pixels = overlay(sized(shown.image, side), plain(shown.attention), scale=scale)
         share = "" if math.isnan(shown.energy_inside) else f"{100 * shown.energy_inside:.0f} % on the object"
         said = share if shown.attention.any() else "empty"
         caption = " ".join(filter(None, (f"attention {when}:" if said else f"attention {when}", said)))
@@ -204,22 +203,9 @@ def _attention(change: Change, side: int) -> list[Picture]:
     return pictures
 
 
-def _photograph(shown: Explanation, side: int) -> Image.Image:
-    """The image with a longer side of so many pixels, so that lines over a small one are as fine as any."""
-    pixels = (255 * plain(shown.image).clip(0, 1)).round().astype(np.uint8).transpose(1, 2, 0)
-    image = Image.fromarray(pixels)
-    return image.resize(_size(shown, side), Image.Resampling.BICUBIC)
-
-
-def _size(shown: Explanation, side: int) -> tuple[int, int]:
-    height, width = shown.image.shape[1:]
-    scale = side / max(height, width)
-    return max(1, round(scale * width)), max(1, round(scale * height))
-
-
 def _mask(shown: Explanation, mask: Tensor) -> np.ndarray:
     """A mask in the colours of its classes over the grey image."""
-    width, height = _size(shown, THUMBNAIL)
+    width, height = sized(shown.image, THUMBNAIL).size
     image = F.interpolate(shown.image[None], (height, width), mode="bilinear", antialias=True)[0]
     values = F.interpolate(mask[None, None].float(), (height, width), mode="nearest-exact")[0, 0].to(torch.int16)
     return painted(grey(image), values, values == VOID)

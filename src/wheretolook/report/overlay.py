@@ -64,6 +64,23 @@ def overlay(
     return drawn
 
 
+def sized(image: Any, side: int) -> Image.Image:
+    """The photograph with a longer side of so many pixels, so that lines over a small one are as fine as any.
+
+    Args:
+        image: as of `overlay`.
+        side: length of the longer side.
+
+    Example:
+        >>> sized(np.zeros((30, 40, 3)), 100).size
+        (100, 75)
+    """
+    ground = _photograph(image)
+    scale = side / max(ground.size)
+    width, height = (max(1, round(scale * length)) for length in ground.size)
+    return ground.resize((width, height), Image.Resampling.BICUBIC)
+
+
 def _array(values: Any) -> np.ndarray:
     """An array of whatever is one, or a tensor of any device, precision and graph; torch is not asked for."""
     if hasattr(values, "detach"):

@@ -79,6 +79,7 @@ def _environment() -> Environment:
     environment.globals["values"] = _values
     environment.filters["kind"] = lambda part: type(part).__name__.lower()
     environment.filters["finite"] = finite
+    environment.filters["whole"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
     environment.filters["base64"] = lambda data: b64encode(data).decode()
     return environment
 

@@ -14,12 +14,13 @@ from wheretolook.evaluation.pairs import PairFigures
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.report import charts
 from wheretolook.report.audit import percent
-from wheretolook.report.components import Code, Details, Part, Section, Table, Text, Tone, Verdict
+from wheretolook.report.components import Code, Details, Links, Part, Section, Table, Tone, Verdict
 from wheretolook.report.tables import cell, number, text_table
 
 QUESTION = "Is the network repaired?"
 SHORTCUT = "shortcut"
 CHARTED = 20  # classes
+SHADES = ("#8fb6d3", "#2f7fb5", "#e8a878", "#c8560f")  # each background pale before, strong after
 
 
 class Audited(NamedTuple):
@@ -57,16 +58,22 @@ def repair_answer(before: Audited, after: Audited) -> str:
         f"On the audited images as they are, {_change(-lost.value)} points of accuracy "
         f"({_change(-lost.high)} to {_change(-lost.low)}, 95 % interval)."
     )
-    return " ".join(filter(None, [_shortcuts(before.words(), after.words()), _exchanged(before, after), price]))
+    return " ".join(filter(None, [shortcuts_answer(before, after), _exchanged(before, after), price]))
 
 
-def _shortcuts(before: dict[str, str], after: dict[str, str]) -> str:
-    """What became of the shortcuts."""
-    was = [name for name, word in before.items() if word == SHORTCUT]
-    left = [name for name, word in after.items() if word == SHORTCUT]
+def shortcuts_answer(before: Audited, after: Audited) -> str:
+    """What became of the shortcuts, in a sentence.
+
+    Args:
+        before: the first audit.
+        after: the second one.
+    """
+    words = after.words()
+    was = [name for name, word in before.words().items() if word == SHORTCUT]
+    left = [name for name, word in words.items() if word == SHORTCUT]
     if not was:
         return "No class was recognised by a shortcut before" + (f", {len(left)} are now." if left else ".")
-    now = [after.get(name, "") for name in was]
+    now = [words.get(name, "") for name in was]
     counts = ", ".join(f"{now.count(word)} {word}" for word in WORDS if word in now)
     if all(word == "fine" for word in now) and not left:
         return f"Repaired: {len(was)} of {len(was)} shortcuts are fine."
@@ -85,7 +92,7 @@ def repair_tone(before: Audited, after: Audited) -> Tone:
     was, left = _count(before, SHORTCUT), _count(after, SHORTCUT)
     if left >= max(was, 1):
         return "bad"
-    return "good" if _shortcuts(before.words(), after.words()).startswith("Repaired") else "unclear"
+    return "good" if shortcuts_answer(before, after).startswith("Repaired") else "unclear"
 
 
 def _exchanged(before: Audited, after: Audited) -> str:
@@ -162,12 +169,14 @@ def repair_sections(before: Audited, after: Audited, annotated: int, settings: s
         settings: all options, as text.
     """
     counts = [f"{word}: {_count(before, word)} before, {_count(after, word)} after" for word in WORDS]
-    verdict = Verdict(QUESTION, repair_answer(before, after), repair_tone(before, after), "; ".join(counts))
+    answer, rest = shortcuts_answer(before, after), repair_answer(before, after)
+    more = f"{rest.removeprefix(answer).strip()} Classes: {'; '.join(counts)}."
+    verdict = Verdict(QUESTION, answer, repair_tone(before, after), more)
     heads = ["Class", "before", "after", "right", "in front of another class's background", "attention on the object"]
     rows = _class_rows(before, after)
     note = "Verdicts, and percent before and after."
     classes = Table("Class by class", heads, rows, note, numbers=False)
-    pages = Text("The audits, with pictures, are before/audit.html and after/audit.html beside this page.")
+    pages = Links("The audits, with pictures:", [(when, f"{when}/audit.html") for when in ("before", "after")])
     return [
         Section("Verdict", [verdict, classes, pages], note=f"Guided by {annotated} annotated images."),
         Section("What changed", _changes(before, after)),
@@ -191,14 +200,17 @@ def _changes(before: Audited, after: Audited) -> list[Part]:
         up="images, in percent",
         description="For each class, how often it is recognised in front of other backgrounds, before and after.",
         unit=" %",
+        colours=dict(zip(series, SHADES, strict=True)),
     )
     rows = []
     for key, figure in FIGURES.items():
         values = [number(audited.record["figures"].get(key)) for audited in (before, after)]
         if not any(map(math.isnan, values)) and figure.family != "count":
-            change = cell(key, values[1] - values[0])
+            sign = "+" if values[1] >= values[0] else ""
+            change = sign + cell(key, values[1] - values[0])
             rows.append([figure.alone or figure.heading, *(cell(key, value) for value in values), change])
-    return [chart, Table("Figures on the audited images", ["Figure", "Before", "After", "Change"], rows)]
+    heads = ["Figure", "Before", "After", "Change"]
+    return [chart, Table("Figures on the audited images, shares in percent", heads, rows)]
 
 
 def _count(audited: Audited, word: str) -> int:

@@ -7,13 +7,14 @@ from pathlib import Path
 from statistics import fmean
 
 from wheretolook.evaluation.pairs import PairFigures
+from wheretolook.metrics.figures import FIGURES
 from wheretolook.report import charts
 from wheretolook.report.changes import answers, gain_of
 from wheretolook.report.components import Chart, Code, Columns, Details, Part, Section, Table, Text, Verdict
 from wheretolook.report.losses import loss_charts, validation_charts
 from wheretolook.report.page import write_page
-from wheretolook.report.recorded import Recorded, leaves
-from wheretolook.report.seeds import mean_rows, seed_cells, spread_note
+from wheretolook.report.recorded import Recorded, Steps, leaves
+from wheretolook.report.seeds import SeedRow, mean_rows, seed_cells, spread_note
 from wheretolook.report.tables import ABSENT, CLASS_FIGURES, MARK_FIGURE, class_cells, number
 from wheretolook.report.verdict import QUESTION, tone, verdict
 
@@ -56,8 +57,9 @@ def sections(run: Recorded) -> list[Section]:
     Args:
         run: what lies in its folder.
     """
+    answer = _answer(run)
     found = [
-        Section("The answer", [*_answer(run), *_tables(run)]),
+        Section("The answer" if answer else "Figures", [*answer, *_tables(run)]),
         Section("Losses", _losses(run), note=LOSSES_NOTE if run.histories else ""),
         Section("Pictures", [] if run.pictures is None else [run.pictures[1], run.pictures[0]], note=_sides(run)),
         Section("Classes and groups", _classes(run)),
@@ -77,10 +79,31 @@ def _answer(run: Recorded) -> list[Part]:
     return [Verdict(QUESTION, f"{answer}.", tone(said), more)]
 
 
+def last_stage(run: Recorded) -> Steps:
+    """What the training that a run's page speaks of measured: the last of its stages.
+
+    Args:
+        run: what lies in its folder.
+    """
+    return list(run.histories.values())[-1] if run.histories else []
+
+
+def last_validation(run: Recorded) -> list[SeedRow]:
+    """A row of the figures that a training measured last; none where it validated nothing.
+
+    Args:
+        run: what lies in its folder.
+    """
+    last = {key: row[f"val/{key}"] for row in last_stage(run) for key in FIGURES if f"val/{key}" in row}
+    return [{"weights": "last validation", "seed": 0, **last}] if last else []
+
+
 def _tables(run: Recorded) -> list[Part]:
-    """Every figure of every row; for a recipe also what guidance changed, seed by seed."""
+    """Every figure of every row, or the last of a training; for a recipe also what guidance changed, seed by seed."""
     if not run.rows:
-        return []
+        last = last_validation(run) if run.kind == "training" else []
+        tables = seed_cells(last, alone=True) if last else ()
+        return [Table(f"Figures, {spread_note(last)}", ["", *headings], cells) for _, headings, cells in tables]
     (_, headings, cells), *differences = seed_cells(run.rows, alone=True)
     found: list[Part] = [Table(f"Figures, {spread_note(run.rows)}", ["", *headings], cells)]
     if differences and run.kind == "recipe":
@@ -172,7 +195,7 @@ def _energy_of_classes(run: Recorded) -> Chart | None:
     if len(found) > BARS:
         about += f" The {BARS} of {len(found)} classes that changed the most."
     series = {when: [found[name][place] for name in shown] for place, when in enumerate(("before", "after"))}
-    return charts.bars("Attention on the object, by class", shown, series, up="", unit=" %", description=about)
+    return charts.bars("Attention on the object, by class", shown, series, up="percent", unit=" %", description=about)
 
 
 def _sides(run: Recorded) -> str:
@@ -250,7 +273,9 @@ def places_chart(sides: Mapping[str, Sequence[PairFigures]]) -> Chart:
         about += f" An even map would have {100 * chance:.0f} % on the object."
     series = {place: [100 * mean[place] for mean in means.values()] for place in places}
     title = "Shares of attention"
-    return charts.bars(title, list(means), series, up="", unit=" %", description=about, stacked=True, colours=COLOURS)
+    return charts.bars(
+        title, list(means), series, up="percent", unit=" %", description=about, stacked=True, colours=COLOURS
+    )
 
 
 def _shares(pairs: Sequence[PairFigures], annotated: bool) -> dict[str, float]:
@@ -269,7 +294,7 @@ def _settings(run: Recorded) -> list[Part]:
     if run.command:
         parts.append(Code(run.command, "The command"))
     if run.environment:
-        rows = [[name, value] for name, value in leaves(run.environment)]
+        rows = [[name.removeprefix("versions."), value] for name, value in leaves(run.environment)]
         parts.append(Table("Versions and machine", ["", "value"], rows, numbers=False))
     if run.options:
         rows = [[name, value] for name, value in leaves(run.options)]

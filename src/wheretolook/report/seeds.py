@@ -137,14 +137,15 @@ def _measured(lines: Mapping[str, BySeed]) -> list[str]:
 
 
 def _cell(key: str, seeds: BySeed, *, signed: bool) -> str:
-    """Mean and standard deviation; the mean alone where there is but one value."""
+    """Mean and standard deviation, with two decimals; the mean alone where there is but one value."""
     values = [value for row in seeds.values() if math.isfinite(value := number(row.get(key)))]
     if not values:
         return ABSENT
     figure, mean = FIGURES[key], fmean(values)
     sign = "+" if signed and mean >= 0 else ""
-    spread = f" ± {figure.printed(stdev(values))}" if len(values) > 1 and figure.unit != "count" else ""
-    return f"{sign}{figure.printed(mean)}{spread}"
+    if len(values) == 1 or figure.unit == "count":
+        return f"{sign}{figure.printed(mean)}"
+    return f"{sign}{figure.printed(mean, most=2)} ± {figure.printed(stdev(values), most=2)}"
 
 
 def _mean(values: Sequence[object]) -> object:

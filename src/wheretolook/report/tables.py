@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple, SupportsFloat
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -233,6 +234,16 @@ def _figures(row: Row, key: str) -> list[float]:
     return [number(value) for value in values]
 
 
+class CaptionedTable(Table):
+    """A table whose caption has the terminal's width, not that of the table, which may be narrow."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        caption, self.caption = self.caption, None
+        yield from super().__rich_console__(console, options)
+        self.caption = caption
+        yield Text(str(caption), style="dim italic")
+
+
 def text_table(headings: Sequence[str], cells: Sequence[Sequence[str]], title: str | None, caption: str) -> Table:
     """Any table for the terminal: the first column to the left, numbers to the right.
 
@@ -242,7 +253,9 @@ def text_table(headings: Sequence[str], cells: Sequence[Sequence[str]], title: s
         title: printed above; None for none.
         caption: printed below.
     """
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False)
+    table = CaptionedTable(
+        title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False
+    )
     for position, heading in enumerate(headings):
         table.add_column(Text(heading), justify="right" if position else "left")
     for row in cells:

@@ -188,5 +188,11 @@ def environment() -> dict[str, object]:
     """What a figure depends on besides the options: versions and machine."""
     return {
         "versions": {name: version(name) for name in ("wheretolook", "torch", "lightning")},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": ", ".join(
+            [platform.machine(), _several(os.cpu_count() or 1, "core"), _several(torch.get_num_threads(), "thread")]
+        ),
     }
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

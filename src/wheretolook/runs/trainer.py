@@ -1,6 +1,7 @@
 """A stage in a folder: train, checkpoint, resume, and leave behind the network and the record of how it came about."""
 
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -137,7 +138,7 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareOptions) -> L.Traine
             logger=_Curves(out, name="", version=TENSORBOARD),
             callbacks=[
                 _LastValidation(budget.steps * budget.accumulate),
-                _Bar(refresh_rate=max(1, budget.steps // 100)),
+                _Bar(refresh_rate=max(1, budget.steps // 100)) if sys.stdout.isatty() else _Lines(budget.steps),
                 History(out / HISTORY_FILE, stage.losses, (*stage.shown, "score")),
                 BestCheckpoint(out),
                 last_checkpoint(out),
@@ -145,6 +146,7 @@ def make_trainer(stage: Stage, out: Path, hardware: HardwareOptions) -> L.Traine
             plugins=[WholeCheckpoints()],
             use_distributed_sampler=False,  # its copies would count evaluation images twice
             enable_model_summary=False,
+            enable_progress_bar=sys.stdout.isatty(),
             default_root_dir=out,
         )
     if trainer.precision != hardware.precision:  # Lightning takes another one with no more than a warning
@@ -238,6 +240,25 @@ class _Bar(TQDMProgressBar):
         for name in ("train_progress_bar", "val_progress_bar"):
             with suppress(TypeError):  # that bar was never shown
                 getattr(self, name).close()  # or it would show once more, after the error
+
+
+class _Lines(L.Callback):
+    """In place of a bar, where nobody watches: in a file each of its states would stay."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.said = 0  # tenths of the steps
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        tenth = 10 * trainer.global_step // self.steps
+        if tenth > self.said and trainer.is_global_zero:
+            losses = {name.removeprefix("train/"): value for name, value in trainer.progress_bar_metrics.items()}
+            told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items() if value)
+            sys.stdout.write(f"step {trainer.global_step} of {self.steps}: {told}\n")
+            sys.stdout.flush()
+        self.said = tenth
 
 
 @contextmanager
