@@ -1,4 +1,5 @@
 import csv
+import itertools
 import math
 from pathlib import Path
 
@@ -123,3 +124,16 @@ def test_the_dots_of_the_summary_lie_where_their_figures_do(tmp_path: Path) -> N
         _, columns = places_of(tmp_path / "summary.png", series_colour(position))
         rightmost = columns[columns < 4.9].max()
         assert rightmost == pytest.approx(1.35 + 3.4 * share + radius, abs=0.015)
+
+
+def test_long_names_above_the_numbers_keep_apart(tmp_path: Path) -> None:
+    """No letter of one name lies left of the right end of the name before it."""
+    names = ["Original", "Control", "Control + classification", "Guided"]
+    rows = [{"weights": name, "mean_iu": 0.5} for name in names]
+    summary_picture(rows, tmp_path / "summary.png")
+    ends = []
+    for position in range(len(rows)):
+        lines, columns = places_of(tmp_path / "summary.png", series_colour(position))
+        letters = columns[(lines < 0.55) & (columns > 4.9)]
+        ends.append((letters.min(), letters.max()))
+    assert all(last < first for (_, last), (first, _) in itertools.pairwise(ends))

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +29,7 @@ from wheretolook.report.style import (
 )
 from wheretolook.report.tables import ABSENT, Row, number
 
+NAME, LINE = 16, 0.16  # letters of a line of a name above its numbers, and inches of that line
 SUMMARY = ("mean_iu", "image_accuracy", "mean_average_precision", "energy_pointing", "attention_iou", "pointing_game")
 LOSSES_A_LINE = 5  # panels; more would be too narrow for their titles
 Points = tuple[list[float], list[float]]
@@ -230,14 +232,20 @@ def summary_picture(rows: Sequence[Row], path: Path) -> None:
         DataError: `path` cannot be written.
     """
     keys = [key for key in SUMMARY if any(math.isfinite(number(row.get(key))) for row in rows)]
-    width, height = 5.0 + 0.85 * len(rows), 0.78 + 0.38 * len(keys)
-    figure = new_figure(width, height)
-    axes = axes_at(figure, 1.35, 0.45, 3.4, 0.38 * len(keys))
+    names = [textwrap.wrap(str(row["weights"]), NAME) for row in rows]
+    widths = [max(0.85, 0.2 + 0.08 * max(map(len, name))) for name in names]
+    top = 0.45 + LINE * (max(map(len, names)) - 1)
+    figure = new_figure(5.0 + sum(widths), top + 0.33 + 0.38 * len(keys))
+    axes = axes_at(figure, 1.35, top, 3.4, 0.38 * len(keys))
     for line, key in enumerate(keys):
-        write_at(figure, 0.2, 0.68 + 0.38 * line, FIGURES[key].heading, size=HEADING)
+        write_at(figure, 0.2, top + 0.23 + 0.38 * line, FIGURES[key].heading, size=HEADING)
         _draw_dots(axes, line, [100 * number(row.get(key)) for row in rows])
-    for position, row in enumerate(rows):
-        _number_column(figure, 5.55 + 0.85 * position, row, keys, series_colour(position))
+    for position, (row, name) in enumerate(zip(rows, names, strict=True)):
+        right, colour = 4.7 + sum(widths[: position + 1]), series_colour(position)
+        for line, words in enumerate(reversed(name)):
+            place = top - 0.15 - LINE * line
+            write_at(figure, right, place, words, size=HEADING, colour=colour, weight="bold", ha="right")
+        _number_column(figure, right, top + 0.23, [number(row.get(key)) for key in keys], colour)
     quiet(axes)
     axes.grid(visible=False, axis="y")
     axes.spines["bottom"].set_visible(False)
@@ -256,9 +264,7 @@ def _draw_dots(axes: Axes, line: int, percent: Sequence[float]) -> None:
         axes.plot(value, place, "o", color=colour, markersize=5)
 
 
-def _number_column(figure: Figure, right: float, row: Row, keys: Sequence[str], colour: str) -> None:
-    write_at(figure, right, 0.3, str(row["weights"]), size=HEADING, colour=colour, weight="bold", ha="right")
-    for line, key in enumerate(keys):
-        value = number(row.get(key))
+def _number_column(figure: Figure, right: float, top: float, values: Sequence[float], colour: str) -> None:
+    for line, value in enumerate(values):
         text = ABSENT if math.isnan(value) else f"{100 * value:.2f}"  # two decimals for every figure here
-        write_at(figure, right, 0.68 + 0.38 * line, text, size=HEADING, colour=colour, ha="right")
+        write_at(figure, right, top + 0.38 * line, text, size=HEADING, colour=colour, ha="right")
