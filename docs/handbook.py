@@ -9,6 +9,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 BESIDE = {"results.md": "benchmarks/RESULTS.md", "changelog.md": "CHANGELOG.md"}
+CODE = re.compile(r"<code>([^<\n]{1,32})</code>")
+SPREAD = re.compile(r"(?<=\d) ± (?=\d)")
 LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./|(?=docs/))([^)#]+)(#[^)]*)?\)")
 
 
@@ -35,7 +37,20 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
             return f"[{text}]({source.removeprefix('docs/')}{part or ''})"
         return f"[{text}]({pages[source]}{part or ''})" if source in pages else f"{text} (`{source}`)"
 
-    return LINK.sub(link, markdown)
+    return "\n".join(_whole(line) for line in LINK.sub(link, markdown).split("\n"))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """A short name or option in the text is not torn apart at the end of a line."""
+    return CODE.sub(r'<code class="whole">\1</code>', html)
+
+
+def _whole(line: str) -> str:
+    """A figure in a table stays in one line with its spread and its unit."""
+    if not line.startswith("|"):
+        return line
+    space = "\N{NO-BREAK SPACE}"
+    return SPREAD.sub(f"{space}±{space}", line).replace(" %", f"{space}%")
 
 
 def _there(entry: Any) -> Any:

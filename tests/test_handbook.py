@@ -53,6 +53,19 @@ def test_it_asks_for_nothing_from_outside(site: Path) -> None:
         assert not re.findall(r"url\([\"']?(?:https?:)?//", sheet.read_text()), sheet.name
 
 
+def test_examples_of_the_api_are_code_and_no_quotations(site: Path) -> None:
+    page = (site / "api.html").read_text()
+    assert "<blockquote>" not in page and page.count("&gt;&gt;&gt;") > 20
+
+
+def test_numbers_and_short_names_stay_in_one_line(site: Path) -> None:
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", (site / "results.html").read_text())
+    assert not [cell for cell in cells if re.search(r"\d ± \d", cell)] and any(
+        "\N{NO-BREAK SPACE}±" in cell for cell in cells
+    )
+    assert '<code class="whole">--training.clip 5</code>' in (site / "which-loss.html").read_text()
+
+
 def test_the_api_has_every_function_with_its_arguments(site: Path) -> None:
     page = (site / "api.html").read_text()
     named = re.findall(r"^::: wheretolook\.(\w+)$", (ROOT / "docs/api.md").read_text(), flags=re.MULTILINE)

@@ -211,7 +211,9 @@ class Desk:
         return first if session.class_index in first else [*first, session.class_index]
 
     def _name(self, index: int, session: Session) -> str:
-        return f"► {self.class_names[index]}" if index == session.class_index else self.class_names[index]
+        return (
+            f"►\N{NO-BREAK SPACE}{self.class_names[index]}" if index == session.class_index else self.class_names[index]
+        )
 
     def _table_of_falls(self, session: Session, erased: Sequence[Erased]) -> str:
         rows = []

@@ -20,9 +20,11 @@ OPACITY, THRESHOLD = 0.7, 0.5
 HEIGHT = 520  # pixels of pictures
 DRAWN_OVER = "Green: here it should look for the class. Red: here it must not, whatever the class."
 HELLO = "Drop an image or choose an example."
+SCALE = "The brighter, the more attention{both}. Lines: 20 % (fine) and 50 % (bold) of each map's own maximum."
 CSS = """
 .gradio-container {max-width: 1240px !important; margin: 0 auto !important}
 .gradio-container main {padding-top: .8rem !important}
+.gradio-container .column {width: 100%}
 h1.title {font-size: 1.35rem !important; margin: 0 !important}
 .hint, .said {font-size: .9rem; overflow-wrap: anywhere}
 .hint {color: var(--body-text-color-subdued)}
@@ -48,6 +50,9 @@ def theme() -> Any:
         neutral_hue="slate",
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
+    ).set(  # what is read second has 4.5:1 too, and white on a button under the mouse
+        body_text_color_subdued="*neutral_600",
+        button_primary_background_fill_hover="*primary_700",
     )
 
 
@@ -124,6 +129,8 @@ class Page:
         self.class_index = gr.Dropdown([], value=None, label="Class", elem_id="class")
         with gr.Tab("Look"):
             self.attention = self._slider(f"Attention: {both}", "attention")
+            one_scale = ", before and after on one scale" if len(self.desk.titles) == 2 else ""
+            gr.HTML(f'<div class="hint">{SCALE.format(both=one_scale)}</div>', padding=False)
             self.segmentation = self._slider(f"Segmentation: {both.replace('attention', 'segmentation')}", "masks")
             self.segmentation.visible = self.desk.segments
         with gr.Tab("Erase"):
