@@ -211,9 +211,8 @@ class Desk:
         return first if session.class_index in first else [*first, session.class_index]
 
     def _name(self, index: int, session: Session) -> str:
-        return (
-            f"►\N{NO-BREAK SPACE}{self.class_names[index]}" if index == session.class_index else self.class_names[index]
-        )
+        mark = "►\N{NO-BREAK SPACE}" if index == session.class_index else ""
+        return mark + self.class_names[index]
 
     def _table_of_falls(self, session: Session, erased: Sequence[Erased]) -> str:
         rows = []
