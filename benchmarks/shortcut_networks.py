@@ -15,11 +15,20 @@ def digits(num_classes: int = 10) -> nn.Module:
 
 
 def small(num_classes: int = 6) -> nn.Module:
-    """Four convolutions, pooled, for the made scenes."""
+    """Four convolutions, pooled, for the made scenes: 4x4 cells that see about half of an image of 64x64."""
+    return _pooled((2, 2, 2, 2), num_classes)
+
+
+def fine(num_classes: int = 4) -> nn.Module:
+    """The same with 16x16 cells, each of which sees 23 pixels: one part of an object."""
+    return _pooled((2, 2, 1, 1), num_classes)
+
+
+def _pooled(strides: tuple[int, ...], num_classes: int) -> nn.Module:
     widths = (3, 32, 64, 96, 128)
     blocks = [
-        nn.Sequential(nn.Conv2d(one, other, 3, stride=2, padding=1), nn.BatchNorm2d(other), nn.ReLU())
-        for one, other in pairwise(widths)
+        nn.Sequential(nn.Conv2d(one, other, 3, stride, padding=1), nn.BatchNorm2d(other), nn.ReLU())
+        for (one, other), stride in zip(pairwise(widths), strides, strict=True)
     ]
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], num_classes))
 

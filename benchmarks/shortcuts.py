@@ -4,10 +4,11 @@
 
 Beds: `digits` (decoys: a grey corner that names the digit; needs the `bench` extra), `photographs` (each class on its
 own kind of background, measured where it never is; an EfficientNet), `trunk` (the same with FCN8s' trunk and
-classifier), `ordinary` (photographs without a shortcut: what does guidance cost?), `scenes` (made ones). Those of
-photographs need the folder of photoscenes. Within a bed every row has the same network, steps, images and, seed by
-seed, the same order of them; where a part of the masks is used, each seed draws another part. Restartable: what is
-finished is skipped, and the table is written anew after every run.
+classifier), `ordinary` (photographs without a shortcut: what does guidance cost?), `scenes` (made ones), `parts`
+(objects with a faint part: does mining find it?). Those of photographs need the folder of photoscenes. Within a bed
+every row has the same network, steps, images and, seed by seed, the same order of them; where a part of the masks is
+used, each seed draws another part. Restartable: what is finished is skipped, and the table is written anew after every
+run.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import torch
 from digits import write_decoy_digits
 from filelock import FileLock
 from made_scenes import write_made_scenes
+from parts import write_parts
 from photographs import write_biased_photographs, write_ordinary_photographs
 from PIL import Image
 
@@ -114,6 +116,13 @@ BEDS = {
         TrainingOptions(steps=400, optimiser="adamw", learning_rate=2e-3, validate_every=400),
         "2",
     ),
+    "parts": Bed(
+        write_parts,
+        NetworkOptions(name="shortcut_networks:fine", input_size=(64, 64)),
+        DataOptions(val_split="tune", held_out=["test"], batch_size=32, colour=0.0, flip=False),
+        TrainingOptions(steps=400, optimiser="adamw", learning_rate=2e-3, validate_every=400),
+        "2",
+    ),
 }
 
 ENERGY, SOFTMAX, MIXED = {"energy.weight": 4.0}, {"softmax_energy.weight": 4.0}, {"mixed_background.weight": 1.0}
@@ -177,8 +186,17 @@ ROWS = {
     "mining, blurred": Row({**MINING, "mining.erase": "blur"}),
     "mining, other images": Row({**MINING, "mining.erase": "shuffle"}),
     "mining, sure classes": Row({**MINING, "mining.least_score": 0.5}),
+    "mining 4, attention path": Row({"mining.weight": 4.0, "mining.updates": "attention"}),
+    "mining, attention path, extremes differentiated": Row(
+        {**MINING, "mining.updates": "attention", "mining.extremes": "differentiated"}
+    ),
+    "mining, attention path, half size": Row({**MINING, "mining.updates": "attention", "mining.half_size": True}),
+    "mining, attention path, extremes differentiated, half size": Row(
+        {**MINING, "mining.updates": "attention", "mining.extremes": "differentiated", "mining.half_size": True}
+    ),
     "mining, other images, attention path": Row({**MINING, "mining.erase": "shuffle", "mining.updates": "attention"}),
     "mining, other images, half size": Row({**MINING, "mining.erase": "shuffle", "mining.half_size": True}),
+    "mining, extremes differentiated": Row({**MINING, "mining.extremes": "differentiated"}),
     "mining 4, other images": Row({"mining.weight": 4.0, "mining.erase": "shuffle"}),
 }
 

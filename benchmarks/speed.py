@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +40,7 @@ from wheretolook.networks.fcn.network import FCN8s
 from wheretolook.networks.guide import GuidedModule, guide
 from wheretolook.networks.modes import training_only
 from wheretolook.options.data import DataOptions, ScenesOptions
-from wheretolook.options.objective import ObjectiveOptions
+from wheretolook.options.objective import MiningOptions, ObjectiveOptions
 from wheretolook.options.training import TrainingOptions
 from wheretolook.records import Batch, GuidedNetwork, Sample, collate
 from wheretolook.training.denormals import flushed_denormals
@@ -52,6 +53,7 @@ CLASSIFICATION = objective_of(classification=1.0)
 SQUARED = objective_of(classification=1.0, squared=1.0)
 ENERGY = objective_of(classification=1.0, energy=1.0)
 GAIN = objective_of(classification=1.0, mining=1.0)
+MINING = replace(GAIN, mining=MiningOptions(1.0, updates="attention", union=True, half_size=True))
 SATURATED = 100.0  # spread of scores whose sigmoids are 0 and 1 but for numbers below float32's smallest normal one
 Work = Callable[[], object]
 
@@ -107,6 +109,8 @@ def fcn(seconds: float) -> Iterator[Row]:
     gain = step(network, batch, GAIN)
     value = paired(gain, step(network, tripled, CLASSIFICATION), seconds)
     yield Row("FCN8s: GAIN step, 2 classes an image / step on as many images", value, 1.15)
+    mining = paired(step(network, batch, MINING), plain, seconds)
+    yield Row("FCN8s: mining step, all classes at once, path through the maps, half size / plain step", mining, 1.5)
     saturated = step(make_network(spread=SATURATED), batch, GAIN)
     yield Row("FCN8s: GAIN step, scores saturated / not saturated", paired(saturated, gain, seconds), 1.15)
 
