@@ -65,4 +65,6 @@ def drawn(class_index: int, random: np.random.Generator) -> tuple[np.ndarray, np
 def stripes(across: Plane, down: Plane, class_index: int, random: np.random.Generator) -> np.ndarray:
     """Waves between -1 and 1, six pixels long, of a direction of the class and of any phase."""
     angle = np.pi * class_index / CLASSES
-    return np.sin((across * np.cos(angle) + down * np.sin(angle)) * 2 * np.pi / 6 + random.uniform(0, 2 * np.pi))
+    phase = random.uniform(0, 2 * np.pi)
+    waves: np.ndarray = np.sin((across * np.cos(angle) + down * np.sin(angle)) * 2 * np.pi / 6 + phase)
+    return waves
