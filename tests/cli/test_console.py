@@ -19,11 +19,11 @@ ODDER = "runs[/b]"  # and the end of one that never began
 @pytest.mark.parametrize("folder", [ODD, ODDER])
 def test_brackets_are_no_markup(folder: str, tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
-    save_network(FCN8s(CLASSES, **NARROW), f"{folder}/net.safetensors")
+    save_network(FCN8s(CLASSES, **NARROW), f"{folder}/net[red].safetensors")
     options = ["--accelerator=cpu", f"--out={folder}/table", *SERVED]
-    assert main(["evaluate", "--weights", f"{folder}/net.safetensors", *options]) == 0
+    assert main(["evaluate", "--weights", f"{folder}/net[red].safetensors", *options]) == 0
     said = capsys.readouterr().out
-    assert f"figures in {folder}/table/metrics.json" in said and f"{folder}/net.safetensors" in said
+    assert f"figures in {folder}/table/metrics.json" in said and "net[red].safetensors" in said
 
 
 def test_the_bar_of_a_long_pass_has_any_name(monkeypatch):
@@ -33,6 +33,6 @@ def test_the_bar_of_a_long_pass_has_any_name(monkeypatch):
         shown.append(Text.from_markup(description).plain)  # as rich's bars read it
         return batches
 
-    monkeypatch.setattr("wheretolook.cli.console.track", track)
+    monkeypatch.setattr("wheretolook.cli.terminal.track", track)
     options = DataOptions(scenes=ScenesOptions(size=32, classes=2, images=2), batch_size=1)
     assert len(list(shown_batches(open_dataset(options, "val"), options, ODDER))) == 2 and shown == [ODDER]
