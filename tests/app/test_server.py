@@ -147,3 +147,12 @@ def test_a_login_keeps_everything_from_others(tmp_path: Path) -> None:
             except urllib.error.HTTPError as error:
                 found = error.code
             assert found == code
+
+
+def test_a_page_that_ends_takes_no_other_pages_uploads_along(address: str, tmp_path: Path) -> None:
+    from wheretolook.app.server import serving
+
+    with serving(Desk([SharedNetwork("net", narrow())], None, tmp_path / "drawn"), exclusive=False, port=0):
+        pass
+    visitor = Visitor(address)
+    assert "kept" in visitor.ask("file", "upload", file=visitor.upload(picture(tmp_path / "kept.png")))[1]

@@ -51,8 +51,7 @@ def serving(
     """
     Image.MAX_IMAGE_PIXELS = views.MOST_PIXELS // 2  # Pillow refuses twice as many, and only warns of fewer
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-    with tempfile.TemporaryDirectory(prefix="wheretolook-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and pictures are gone when the page is
+    with _uploads():
         page = Page(desk, exclusive=exclusive)
         limit = int(upload_limit * MEGABYTE)
         try:
@@ -83,6 +82,21 @@ def serving(
             yield address
         finally:
             page.blocks.close(verbose=False)
+
+
+@contextmanager
+def _uploads() -> Iterator[None]:
+    """A folder for uploads and pictures, gone when the page is; then those of a page around this one count again."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    with tempfile.TemporaryDirectory(prefix="wheretolook-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["GRADIO_TEMP_DIR"]
+            else:
+                os.environ["GRADIO_TEMP_DIR"] = before
 
 
 class BodyLimit:
