@@ -83,6 +83,12 @@ def test_a_loss_has_a_faint_line_as_logged_and_a_strong_one_of_a_twentieth_of_th
     assert text_of(figure, "Guided")
 
 
+def test_both_lines_of_a_loss_have_its_colour(figure_of):
+    figure = figure_of(loss_curves, history(), title="a run")
+    for name, colour in (("total", INK), ("mining", series_colour(1)), ("energy", series_colour(1))):
+        assert {line.get_color() for line in panel_of(figure, name).lines[:2]} == {colour}
+
+
 @pytest.mark.parametrize("count", [1, 5, 6, 11])
 def test_losses_beyond_five_go_on_below_and_nothing_overlaps(figure_of, count: int):
     names = [f"classification{index}" for index in range(count)]
