@@ -6,10 +6,12 @@ little contrast, so far apart that a cell in the middle of one sees nothing of t
 *attention recall* says how much of them is attended to.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from plain_folder import Labelled, write_plain_folder
 
 from wheretolook.data.textures import Plane
 
@@ -26,22 +28,16 @@ def write_parts(root: Path) -> None:
     Args:
         root: the folder; a finished one is left as it is.
     """
-    if (root / "labels.csv").exists():
-        return
-    for name in ("images", "masks", "splits"):
-        (root / name).mkdir(parents=True, exist_ok=True)
+    write_plain_folder(root, map(str, range(CLASSES)), _images())
+
+
+def _images() -> Iterator[Labelled]:
     random = np.random.default_rng(0)
-    labels = ["image,classes\n"]
     for split, count in SPLITS.items():
-        names = [f"{split}_{number:03d}" for number in range(count)]
-        for number, name in enumerate(names):
+        for number in range(count):
             pixels, mask = drawn(number % CLASSES, random)
-            Image.fromarray((255 * pixels).round().astype(np.uint8)).save(root / "images" / f"{name}.png")
-            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
-            labels.append(f"{name},{number % CLASSES}\n")
-        (root / "splits" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-    (root / "classes.txt").write_text("".join(f"{number}\n" for number in range(CLASSES)))
-    (root / "labels.csv").write_text("".join(labels))
+            pictures = {"images": (255 * pixels).round().astype(np.uint8), "masks": mask}
+            yield Labelled(split, f"{split}_{number:03d}", [str(number % CLASSES)], pictures)
 
 
 def drawn(class_index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,12 @@
 """Photographs for benchmarks/shortcuts.py: each class on its own kind of background, then never on it; or by chance."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from plain_folder import Labelled, write_plain_folder
 
 SOURCE = Path("../shared/data/photoscenes")
 SIDE = 128
@@ -26,28 +27,26 @@ def write_photographs(splits: Splits, root: Path) -> None:
         splits: which images are in which split.
         root: the folder; a finished one is left as it is.
     """
-    if (root / "labels.csv").exists():
-        return
-    for name in ("images", "masks", "splits"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    classes = [name for name in (SOURCE / "classes.txt").read_text().split() if name != "background"]
-    labels = ["image,classes\n"]
+    write_plain_folder(root, _class_names(), _images(splits))
+
+
+def _class_names() -> Iterator[str]:
+    yield from (name for name in (SOURCE / "classes.txt").read_text().split() if name != "background")
+
+
+def _images(splits: Splits) -> Iterator[Labelled]:
+    classes = list(_class_names())
     for split, (theirs, kept) in splits.items():
         listed = (SOURCE / "ImageSets" / "Segmentation" / f"{theirs}.txt").read_text().split()
-        names = [name for number, name in enumerate(listed) if number % 8 in kept]
-        (root / "splits" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-        for name in names:
+        for name in (name for number, name in enumerate(listed) if number % 8 in kept):
             image = Image.open(next((SOURCE / "JPEGImages").glob(f"{name}.*"))).convert("RGB")
-            image.resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(root / "images" / f"{name}.png")
             mask = Image.open(SOURCE / "SegmentationClass" / f"{name}.png").resize(
                 (SIDE, SIDE), Image.Resampling.NEAREST
             )
-            mask.save(root / "masks" / f"{name}.png")
             values = np.unique(np.asarray(mask))
-            shown = (classes[value - 1] for value in values[(values > 0) & (values < 255)].tolist())
-            labels.append(f"{name},{';'.join(shown)}\n")
-    (root / "classes.txt").write_text("".join(f"{name}\n" for name in classes))
-    (root / "labels.csv").write_text("".join(labels))
+            shown = [classes[value - 1] for value in values[(values > 0) & (values < 255)].tolist()]
+            small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            yield Labelled(split, name, shown, {"images": small, "masks": mask})
 
 
 write_biased_photographs = partial(write_photographs, BIASED)

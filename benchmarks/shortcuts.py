@@ -129,6 +129,8 @@ ENERGY, SOFTMAX, MIXED = {"energy.weight": 4.0}, {"softmax_energy.weight": 4.0},
 GRADIENTS = {"input_gradients.weight": 0.1}
 SHARE = {"input_gradients.weight": 4.0, "input_gradients.share": "share"}
 MINING = {"mining.weight": 1.0}
+THROUGH_MAPS = {**MINING, "mining.updates": "attention"}
+DIFFERENTIATED = {**THROUGH_MAPS, "mining.extremes": "differentiated"}
 EARLIER = "earlier"  # stands for the bed's own layer
 # those that are looked at closely: with few masks, with boxes, and with masks that say nothing
 CLOSELY = {
@@ -182,21 +184,16 @@ ROWS = {
     **{f"{name}, boxes": Row(objective, {"annotations": "boxes"}) for name, objective in CLOSELY.items()},
     **{f"{name}, random masks": Row(objective, {"root": "random"}) for name, objective in CLOSELY.items()},
     "mining": Row(MINING),
-    "mining, attention path": Row({**MINING, "mining.updates": "attention"}),
+    "mining, attention path": Row(THROUGH_MAPS),
     "mining, blurred": Row({**MINING, "mining.erase": "blur"}),
     "mining, other images": Row({**MINING, "mining.erase": "shuffle"}),
     "mining, sure classes": Row({**MINING, "mining.least_score": 0.5}),
-    "mining 4, attention path": Row({"mining.weight": 4.0, "mining.updates": "attention"}),
-    "mining, attention path, extremes differentiated": Row(
-        {**MINING, "mining.updates": "attention", "mining.extremes": "differentiated"}
-    ),
-    "mining, attention path, half size": Row({**MINING, "mining.updates": "attention", "mining.half_size": True}),
-    "mining, attention path, extremes differentiated, half size": Row(
-        {**MINING, "mining.updates": "attention", "mining.extremes": "differentiated", "mining.half_size": True}
-    ),
-    "mining, other images, attention path": Row({**MINING, "mining.erase": "shuffle", "mining.updates": "attention"}),
+    "mining 4, attention path": Row({**THROUGH_MAPS, "mining.weight": 4.0}),
+    "mining, attention path, extremes differentiated": Row(DIFFERENTIATED),
+    "mining, attention path, half size": Row({**THROUGH_MAPS, "mining.half_size": True}),
+    "mining, attention path, extremes differentiated, half size": Row({**DIFFERENTIATED, "mining.half_size": True}),
+    "mining, other images, attention path": Row({**THROUGH_MAPS, "mining.erase": "shuffle"}),
     "mining, other images, half size": Row({**MINING, "mining.erase": "shuffle", "mining.half_size": True}),
-    "mining, extremes differentiated": Row({**MINING, "mining.extremes": "differentiated"}),
     "mining 4, other images": Row({"mining.weight": 4.0, "mining.erase": "shuffle"}),
 }
 

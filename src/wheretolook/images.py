@@ -1,18 +1,20 @@
 """Reading image files without torch: each is checked when it is read, and what is wrong is said in one line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from wheretolook.errors import DataError, reason
+from wheretolook.errors import DataError, ImageSizeError, reason
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = 1
 TURNED = range(5, 9)  # orientations that swap height and width
 LONGEST = 3  # times the shorter side; a longer image is squeezed
+T = TypeVar("T")
 
 
 def resized(size: tuple[int, int], resize: int | None) -> tuple[int, int]:
@@ -59,6 +61,26 @@ def sizes_to_try(
         yield max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
     if own is not None and resize is None:
         yield own
+
+
+def first_taken(sizes: Iterable[tuple[int, int]], see: Callable[[tuple[int, int]], T]) -> T:
+    """What comes of an image in the first of some sizes that a network takes.
+
+    Args:
+        sizes: heights and widths, at least one, the best first.
+        see: shows the network the image in that size.
+
+    Raises:
+        ImageSizeError: it takes none of them.
+    """
+    refused = None
+    for size in sizes:
+        try:
+            return see(size)
+        except ImageSizeError as error:
+            refused = error
+    assert refused is not None
+    raise refused
 
 
 def image_size(path: Path, resize: int | None = None) -> tuple[int, int]:

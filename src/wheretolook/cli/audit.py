@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import yaml
 
-from wheretolook.cli.console import console, device_of, say_attention, shown_batches, tracked
-from wheretolook.data import describe_classes, open_dataset, say_of_several
+from wheretolook.cli.console import console, device_of, say_attention, say_images, shown_batches, tracked
+from wheretolook.data import open_dataset
 from wheretolook.errors import BarError, ConfigError, nearest
 from wheretolook.evaluation.audit import Audit, audit
 from wheretolook.evaluation.evaluate import Figures
@@ -76,9 +76,7 @@ def measured(options: AuditOptions) -> Audit:
     if weights is not None:
         classifying(network, weights)
     require_writable(out)
-    console.print(describe_classes(dataset))
-    if several := say_of_several(dataset):
-        console.print(several)
+    say_images(dataset)
     name = options.weights or str(options.network.name)
     say_attention({name: network})
     with flushed_denormals():

@@ -69,14 +69,10 @@ def _surveys(data: DataOptions, options: Check) -> tuple[list[Survey], list[str]
             if split in named:
                 problems.append(f"{split}: {error}")
             continue
-        surveys.append(survey(dataset, split, options.limit, options.pictures, _passing))
+        surveys.append(survey(dataset, split, options.limit, options.pictures, tracked))
     if len({tuple(found.classes) for found in surveys}) > 1:
         problems.append("the splits have other classes than each other; write classes.txt, a class a line")
     return surveys, problems
-
-
-def _passing(numbers: Sequence[int], what: str) -> Iterable[int]:
-    return tracked(numbers, what)
 
 
 def _about(found: Survey) -> Iterable[str]:

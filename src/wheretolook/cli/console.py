@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from wheretolook.cli.terminal import console, tracked
+from wheretolook.data.dataset import describe_classes, say_of_several
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, GuidedNetwork
@@ -13,7 +14,7 @@ from wheretolook.records import Batch, GuidedNetwork
 if TYPE_CHECKING:
     from wheretolook.data import ImageDataset
 
-__all__ = ["console", "device_of", "say_attention", "shown_batches", "tracked"]
+__all__ = ["console", "device_of", "say_attention", "say_images", "shown_batches", "tracked"]
 
 
 def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> Iterable[Batch]:
@@ -28,6 +29,17 @@ def shown_batches(dataset: "ImageDataset", options: DataOptions, what: str) -> I
 
     loader = evaluation_loader(dataset, options.batch_size, options.workers)
     return tracked(loader, what)
+
+
+def say_images(dataset: "ImageDataset") -> None:
+    """Say which classes the images of a data set show, and what to know of it before they are measured.
+
+    Args:
+        dataset: the images.
+    """
+    console.print(describe_classes(dataset))
+    if several := say_of_several(dataset):
+        console.print(several)
 
 
 def say_attention(networks: Mapping[str, GuidedNetwork]) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wheretolook.cli.console import console, device_of, say_attention, shown_batches
+from wheretolook.cli.console import console, device_of, say_attention, say_images, shown_batches
 from wheretolook.cli.typed import typed_command
-from wheretolook.data import ImageDataset, describe_classes, open_dataset, say_of_several
+from wheretolook.data import ImageDataset, open_dataset
 from wheretolook.errors import ConfigError
 from wheretolook.evaluation.evaluate import Figures, evaluate
 from wheretolook.evaluation.sanity import shuffled
@@ -64,9 +64,7 @@ def measure(options: Evaluate, dataset: ImageDataset, *, say_classes: bool = Tru
     require_writable(user_path(options.out))
     named = list(zip(options.names or options.weights, networks, strict=True))
     if say_classes:
-        console.print(describe_classes(dataset))
-        if several := say_of_several(dataset):
-            console.print(several)
+        say_images(dataset)
         say_attention(dict(named))
     rows: list[Figures] = []
     for name, network in named:

@@ -9,10 +9,10 @@ from PIL import Image
 
 from wheretolook.cli.console import console, device_of, tracked
 from wheretolook.data.images import image_tensor
-from wheretolook.errors import ConfigError, DataError, ImageSizeError, naming, nearest, reason
+from wheretolook.errors import ConfigError, DataError, naming, nearest, reason
 from wheretolook.evaluation.look import ClassLook, look
 from wheretolook.files import require_writable, user_path, write_json
-from wheretolook.images import IMAGE_SUFFIXES, read_photograph, sizes_to_try
+from wheretolook.images import IMAGE_SUFFIXES, first_taken, read_photograph, sizes_to_try
 from wheretolook.networks.build import classifying
 from wheretolook.networks.files import read_weights
 from wheretolook.networks.own_classes import own_network
@@ -142,15 +142,12 @@ def _looks(
 ) -> list[ClassLook]:
     """What the network says of the image, in the first size that it takes."""
     exclusive = looks_exclusive(network) if options.exclusive is None else options.exclusive
-    sizes = list(sizes_to_try(photograph.size[::-1], getattr(network, "input_size", None), options.resize))
-    for size in sizes:
+
+    def see(size: tuple[int, int]) -> list[ClassLook]:
         image = image_tensor(photograph.resize(size[::-1], Image.Resampling.BILINEAR))
-        try:
-            return look(network, image, classes, top=options.top, exclusive=exclusive, flip=options.flip)
-        except ImageSizeError:
-            if size == sizes[-1]:
-                raise
-    raise AssertionError("there is always a size to try")
+        return look(network, image, classes, top=options.top, exclusive=exclusive, flip=options.flip)
+
+    return first_taken(sizes_to_try(photograph.size[::-1], getattr(network, "input_size", None), options.resize), see)
 
 
 def looks_exclusive(network: GuidedNetwork) -> bool:

@@ -11,13 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Interpreter, Node
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from wheretolook.errors import ConfigError
+from wheretolook.errors import ConfigError, WhereToLookError
 from wheretolook.export.gradient import NotWrittenOutError, channel_weights
 from wheretolook.networks.plain import PlainNetwork
 
 NO_RULE = ("_assert_tensor_metadata", "_guards_fn", "_assert_scalar")
+aten = torch.ops.aten
+PADS = (aten.constant_pad_nd.default, aten.reflection_pad2d.default, aten.replication_pad2d.default)
 
 
 class ScoresAndMaps(nn.Module):
@@ -93,18 +96,33 @@ def pads_by_size(network: PlainNetwork, images: Tensor) -> bool:
         network: features and scores.
         images: of the size to begin with.
     """
-    larger = torch.rand(*images.shape[:2], images.shape[2] + 1, images.shape[3] + 1)
+    height, width = images.shape[2:]
+    larger = torch.zeros(*images.shape[:2], height + 1, width + 1)
     try:
-        one, other = (_paddings(_exported(network, each, any_size=False).graph) for each in (images, larger))
-    except ConfigError:  # it takes no such size
+        one, other = (_paddings(network, each) for each in (images, larger))
+    except (WhereToLookError, RuntimeError, ValueError, AssertionError):  # it takes no such size
         return False
     return one != other
 
 
-def _paddings(graph: Graph) -> list[list[int]]:
-    """The amounts of every padding that is a step of its own."""
-    pads = (torch.ops.aten.constant_pad_nd.default, torch.ops.aten.pad.default)
-    return [list(node.args[1]) for node in graph.nodes if node.target in pads]
+class _Paddings(TorchDispatchMode):
+    """Keeps the amounts of every padding that is a step of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.amounts: list[list[int]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in PADS:
+            self.amounts.append(list(args[1]))
+        return func(*args, **(kwargs or {}))
+
+
+def _paddings(network: PlainNetwork, images: Tensor) -> list[list[int]]:
+    found = _Paddings()
+    with found, torch.no_grad():
+        network(images)
+    return found.amounts
 
 
 def takes_any_size(program: ExportedProgram) -> bool:

@@ -53,16 +53,15 @@ def own_channels(module: nn.Module) -> int:
 
 def own_preprocessing(module: nn.Module) -> Preprocessing:
     """What timm has on record for the module, or else torchvision's mean and standard deviation."""
+    return recorded_preprocessing(module) or TORCHVISION
+
+
+def recorded_preprocessing(module: nn.Module) -> Preprocessing | None:
+    """What the module itself, as timm's do, has on record of its images; None where it says nothing."""
     record = _timm_record(module)
-    if is_recorded(module):
+    if all(len(record.get(name, ())) == 3 for name in ("mean", "std")):
         return Preprocessing("RGB", 1.0, tuple(record["mean"]), tuple(record["std"]))
-    return TORCHVISION
-
-
-def is_recorded(module: nn.Module) -> bool:
-    """Whether the module itself says which mean and standard deviation its images have, as timm's do."""
-    record = _timm_record(module)
-    return all(len(record.get(name, ())) == 3 for name in ("mean", "std"))
+    return None
 
 
 def _timm_record(module: nn.Module) -> dict[str, Any]:

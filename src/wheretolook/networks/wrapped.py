@@ -15,7 +15,7 @@ from wheretolook.networks.guide import GuidedModule, guide
 from wheretolook.networks.libraries import LIBRARIES, make_module
 from wheretolook.networks.made import Made, Wanted
 from wheretolook.networks.modes import evaluation_mode
-from wheretolook.networks.trial import is_recorded, trial_images
+from wheretolook.networks.trial import recorded_preprocessing, trial_images
 from wheretolook.networks.weights import Weights, broken_description, preprocessing_of
 from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import Fusion
@@ -87,7 +87,8 @@ def _of_options(
             "--class_names A B"
         )
     made = _made(_name(options, make), options.arguments, len(class_names), make, seed)
-    if preprocessing is None and options.mean is None and made.preprocessing is None and not is_recorded(made.module):
+    known = _told(options) or preprocessing or made.preprocessing or recorded_preprocessing(made.module)
+    if known is None:
         log.warning(
             "%s: nothing says what images it was trained on; torchvision's mean and standard deviation are taken "
             "(network.mean and network.std say otherwise: 0 0 0 and 1 1 1 where it does that itself)",

@@ -1,6 +1,5 @@
 """An exported network as a function of images."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from wheretolook.errors import ConfigError, ImageSizeError, WeightsError
-from wheretolook.images import sizes_to_try
+from wheretolook.images import first_taken, sizes_to_try
 from wheretolook.predict.description import INPUT, KEY, Description, read_description, stretched
 
 EXTRA = "expected {} installed, found none; pip install 'wheretolook[onnx]'"
@@ -109,25 +108,17 @@ class ExportedNetwork:
             ImageSizeError: it takes neither.
         """
         size = pixels.shape[0], pixels.shape[1]
-        seen, given = self._given(pixels, self._sizes(size, resize))
+
+        def see(seen: tuple[int, int]) -> tuple[tuple[int, int], dict[str, np.ndarray]]:
+            return seen, self(_squeezed(pixels, seen).transpose(2, 0, 1)[None].astype(np.float32) / 255)
+
+        seen, given = first_taken(self._sizes(size, resize), see)
         masks, maps = given.get("mask_scores"), given.get("attention_maps")
         mask = None if masks is None else _at_size(masks[0].argmax(axis=0), size)
         if maps is not None:
             place = self.description.place(seen, (maps.shape[2], maps.shape[3]))
             maps = stretched(maps[0], seen, place)
         return Prediction(given["class_scores"][0], mask, maps)
-
-    def _given(
-        self, pixels: UInt8[np.ndarray, "height width 3"], sizes: Sequence[tuple[int, int]]
-    ) -> tuple[tuple[int, int], dict[str, np.ndarray]]:
-        """The first of some sizes that the network takes, and what it gives of the image in it."""
-        for size in sizes:
-            try:
-                return size, self(_squeezed(pixels, size).transpose(2, 0, 1)[None].astype(np.float32) / 255)
-            except ImageSizeError:
-                if size == sizes[-1]:
-                    raise
-        raise AssertionError("there is always a size")
 
 
 def _squeezed(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from wheretolook.errors import DataError, reason
 from wheretolook.files import write_json
-from wheretolook.records import VOID, Explanation
+from wheretolook.images import resized
+from wheretolook.records import VOID, Explanation, side_lengths
 from wheretolook.report.changes import Change, answers
 from wheretolook.report.components import THUMBNAIL, Card, Gallery, Picture, Slide, Slider, Tone, thumbnail
 from wheretolook.report.overlay import overlay, sized
@@ -205,9 +206,9 @@ def _attention(change: Change, side: int) -> list[Picture]:
 
 def _mask(shown: Explanation, mask: Tensor) -> np.ndarray:
     """A mask in the colours of its classes over the grey image."""
-    width, height = sized(shown.image, THUMBNAIL).size
-    image = F.interpolate(shown.image[None], (height, width), mode="bilinear", antialias=True)[0]
-    values = F.interpolate(mask[None, None].float(), (height, width), mode="nearest-exact")[0, 0].to(torch.int16)
+    size = resized(side_lengths(shown.image), THUMBNAIL)
+    image = F.interpolate(shown.image[None], size, mode="bilinear", antialias=True)[0]
+    values = F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0].to(torch.int16)
     return painted(grey(image), values, values == VOID)
 
 

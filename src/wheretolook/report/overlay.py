@@ -7,6 +7,8 @@ import numpy as np
 from contourpy import contour_generator
 from PIL import Image, ImageDraw
 
+from wheretolook.images import resized
+
 COLOURS = "inferno"  # perceptually uniform: equal steps of attention look equal
 LEVELS = (0.2, 0.5)  # of a map's own maximum, where it is outlined
 WIDTHS = (0.6, 1.0)  # of their lines
@@ -76,8 +78,7 @@ def sized(image: Any, side: int) -> Image.Image:
         (100, 75)
     """
     ground = _photograph(image)
-    scale = side / max(ground.size)
-    width, height = (max(1, round(scale * length)) for length in ground.size)
+    height, width = resized((ground.height, ground.width), side)
     return ground.resize((width, height), Image.Resampling.BICUBIC)
 
 

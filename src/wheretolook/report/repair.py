@@ -53,33 +53,40 @@ def repair_answer(before: Audited, after: Audited) -> str:
         before: the first audit.
         after: the second one.
     """
+    return f"{_shortcuts(before, after)} {_price(before, after)}"
+
+
+def _price(before: Audited, after: Audited) -> str:
+    """What it brought and what it cost, over all classes."""
     lost = cost(before, after)
     price = (
         f"On the audited images as they are, {_change(-lost.value)} points of accuracy "
         f"({_change(-lost.high)} to {_change(-lost.low)}, 95 % interval)."
     )
-    return " ".join(filter(None, [shortcuts_answer(before, after), _exchanged(before, after), price]))
+    return " ".join(filter(None, [_exchanged(before, after), price]))
 
 
-def shortcuts_answer(before: Audited, after: Audited) -> str:
-    """What became of the shortcuts, in a sentence.
-
-    Args:
-        before: the first audit.
-        after: the second one.
-    """
+def _shortcuts(before: Audited, after: Audited) -> str:
+    """What became of the shortcuts, in a sentence."""
     words = after.words()
     was = [name for name, word in before.words().items() if word == SHORTCUT]
     left = [name for name, word in words.items() if word == SHORTCUT]
     if not was:
         return "No class was recognised by a shortcut before" + (f", {len(left)} are now." if left else ".")
-    now = [words.get(name, "") for name in was]
-    counts = ", ".join(f"{now.count(word)} {word}" for word in WORDS if word in now)
-    if all(word == "fine" for word in now) and not left:
+    if _repaired(before, after):
         return f"Repaired: {len(was)} of {len(was)} shortcuts are fine."
     if len(left) < len(was):
+        now = [words.get(name, "") for name in was]
+        counts = ", ".join(f"{now.count(word)} {word}" for word in WORDS if word in now)
         return f"Partly repaired: of {len(was)} shortcuts there are now {counts}."
     return f"Not repaired: {len(left)} classes are recognised by a shortcut, {len(was)} were."
+
+
+def _repaired(before: Audited, after: Audited) -> bool:
+    """Whether there were shortcuts, all of which are fine now, and there is no other."""
+    was = [name for name, word in before.words().items() if word == SHORTCUT]
+    words = after.words()
+    return bool(was) and not _count(after, SHORTCUT) and all(words.get(name) == "fine" for name in was)
 
 
 def repair_tone(before: Audited, after: Audited) -> Tone:
@@ -92,7 +99,7 @@ def repair_tone(before: Audited, after: Audited) -> Tone:
     was, left = _count(before, SHORTCUT), _count(after, SHORTCUT)
     if left >= max(was, 1):
         return "bad"
-    return "good" if shortcuts_answer(before, after).startswith("Repaired") else "unclear"
+    return "good" if _repaired(before, after) else "unclear"
 
 
 def _exchanged(before: Audited, after: Audited) -> str:
@@ -169,9 +176,8 @@ def repair_sections(before: Audited, after: Audited, annotated: int, settings: s
         settings: all options, as text.
     """
     counts = [f"{word}: {_count(before, word)} before, {_count(after, word)} after" for word in WORDS]
-    answer, rest = shortcuts_answer(before, after), repair_answer(before, after)
-    more = f"{rest.removeprefix(answer).strip()} Classes: {'; '.join(counts)}."
-    verdict = Verdict(QUESTION, answer, repair_tone(before, after), more)
+    more = f"{_price(before, after)} Classes: {'; '.join(counts)}."
+    verdict = Verdict(QUESTION, _shortcuts(before, after), repair_tone(before, after), more)
     heads = ["Class", "before", "after", "right", "in front of another class's background", "attention on the object"]
     rows = _class_rows(before, after)
     note = "Verdicts, and percent before and after."
