@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from wheretolook.cli.terminal import console, tracked
-from wheretolook.data.dataset import describe_classes, say_of_several
+from wheretolook.data import describe_classes, say_of_several
 from wheretolook.errors import ConfigError
 from wheretolook.options.data import DataOptions
 from wheretolook.records import Batch, GuidedNetwork

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from wheretolook.data.dataset import ImageDataset, describe_classes
+from wheretolook.data.dataset import ImageDataset, describe_classes, say_of_several
 from wheretolook.data.guiding import guiding
 from wheretolook.data.layouts import LAYOUTS
 from wheretolook.data.weights import weighted
@@ -11,7 +11,7 @@ from wheretolook.errors import ConfigError, DataError, nearest
 from wheretolook.files import user_path
 from wheretolook.options.data import DataOptions
 
-__all__ = ["ImageDataset", "describe_classes", "layout_of", "open_dataset"]
+__all__ = ["ImageDataset", "describe_classes", "layout_of", "open_dataset", "say_of_several"]
 
 
 def open_dataset(config: DataOptions, split: str, *, training: bool = False) -> ImageDataset:
