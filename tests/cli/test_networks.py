@@ -165,6 +165,41 @@ def test_a_trained_state_dict_of_ones_own_is_guided_by_one_command(tmp_path: Pat
     assert all(torch.equal(value, loaded[name]) for name, value in net.state_dict().items())
 
 
+LOOKING = {
+    "evaluate": ["--out=figures"],
+    "audit": [],
+    "suggest": [],
+    "export": ["--out=net.onnx", "--class_names", "a", "b", "c"],
+    "show": ["--class_names", "a", "b", "c"],
+}
+
+
+@pytest.mark.parametrize("command", LOOKING)
+@pytest.mark.parametrize("change", ["other classes", "no head"])
+def test_weights_of_other_classes_are_looked_at_by_no_command(
+    command: str, change: str, capsys: pytest.CaptureFixture[str]
+):
+    """Five classes' weights, or those of a body alone, for data or names of three: the scores would be noise."""
+    state = own_net()(num_classes=5).state_dict()
+    torch.save({name: value for name, value in state.items() if change != "no head" or "head" not in name}, "five.pth")
+    Image.new("RGB", (64, 64)).save("picture.png")
+    options = [*LOOKING[command], *([] if "--class_names" in LOOKING[command] else SERVED)]
+    network = ["--network=net_of_my_own:Net", "--network.input_size", "64", "64"]
+    images = ["picture.png"] if command == "show" else []
+    assert main([command, *images, "--weights=five.pth", *network, *options]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "five.pth: expected weights of a network with 3 classes, got none that fit head.weight, head.bias" in last
+    assert "train-classifier" in last
+    assert not any(Path(name).exists() for name in ("figures", "net.onnx", "runs"))
+
+
+def test_training_may_start_from_weights_of_other_classes():
+    torch.save(own_net()(num_classes=5).state_dict(), "five.pth")
+    network = ["--network=net_of_my_own:Net", "--network.input_size", "64", "64"]
+    assert main(["train-classifier", "--weights=five.pth", "--out=three", *network, *SERVED, *QUICK]) == 0
+    assert main(["evaluate", "--weights=three", "--network=net_of_my_own:Net", *SERVED]) == 0
+
+
 def test_a_recipe_takes_any_network_and_makes_it_once_a_row(monkeypatch: pytest.MonkeyPatch):
     made = []
     for name in ("new_network", "given_network"):

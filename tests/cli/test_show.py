@@ -84,6 +84,14 @@ def test_broken_images_are_a_line_each_and_the_others_are_done(capsys: pytest.Ca
     assert [row["image"] for row in listed()] == ["a.png", "b.jpg"]
 
 
+def test_where_nothing_can_be_shown_nothing_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.png").write_text("no image")
+    assert "broken.png is no image file" in complaint(capsys, "show", "broken.png", *OWN)
+    assert main(["show", "broken.png", "missing.jpg", *OWN]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == ("wheretolook: 2 of 2 images could not be shown, as said above")
+    assert not Path("runs").exists()
+
+
 def test_names_come_from_a_file_of_lines(capsys: pytest.CaptureFixture[str]) -> None:
     from torchvision.models import squeezenet1_1
 

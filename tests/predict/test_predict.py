@@ -17,8 +17,8 @@ from wheretolook.data.images import read_image
 from wheretolook.errors import ImageSizeError
 from wheretolook.export.network import Exported
 from wheretolook.predict.description import KEY, Description, Place, divides_evenly, read_description
-from wheretolook.predict.images import mask_picture
-from wheretolook.predict.network import ExportedNetwork
+from wheretolook.predict.images import mask_picture, predict_images
+from wheretolook.predict.network import ExportedNetwork, Prediction
 
 from ..command_line import complaint
 from ..networks.narrow import NAMES, narrow
@@ -85,6 +85,22 @@ def test_no_torch_and_what_torch_says(exported: Path, pictures: Path, tmp_path: 
             drawn = np.asarray(Image.open(out / overlay)).astype(int)
             assert drawn.shape == pixels.shape
             assert (drawn == pixels).all() == (not maps[index].any())
+
+
+def test_no_overlay_replaces_another(tmp_path: Path):
+    """Image `a` with class `b_c`, `a_b` with `c`, two classes of one name, and names that differ in their case."""
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    paths = {name: tmp_path / f"{name}.png" for name in ("a", "a_b")}
+    for path in paths.values():
+        Image.fromarray(pixels).save(path)
+    attention = np.stack([np.full((8, 8), value, np.float32) * np.eye(8, dtype=np.float32) for value in range(1, 5)])
+    said = Prediction(np.array([4.0, 3.0, 2.0, 1.0]), None, attention)
+    network = ExportedNetwork.__new__(ExportedNetwork)  # its graph is not asked
+    named = SimpleNamespace(class_names=("b_c", "c", "c", "C"))
+    vars(network).update(description=named, predict=lambda pixels, resize: said)
+    rows = predict_images(network, paths.items(), tmp_path, resize=None, top=4)
+    files = [file for row in rows for file in row["overlays"]]
+    assert len({file.lower() for file in files}) == 8 == len(list((tmp_path / "overlays").iterdir()))
 
 
 def test_what_is_wrong_is_one_line(

@@ -100,7 +100,8 @@ def test_a_recipe_has_everything_in_order(tmp_path: Path):
     ]
     assert text(root.find(".//h1")) == "What guidance changed: mine"
     verdict = next(one for one in root.iter("div") if one.attrib.get("class") == "verdict good")
-    assert "Guidance helps." in text(verdict) and "Worst group 76.0 in place of 38.5 (+37.5" in text(verdict)
+    assert "Guidance helps, and attention moves onto the objects." in text(verdict)
+    assert "Worst group 76.0 in place of 38.5 (+37.5" in text(verdict)
     assert table(root, "Figures")[0] == ["", *ROWS]
     assert table(root, "Figures")[1] == ["Worst group's accuracy", "26.00 ± 1.00", "38.50 ± 1.00", "76.00 ± 1.00"]
     assert table(root, "shares in percent")[1][:2] == ["Worst group's accuracy", "+50.00 ± 0.00"]
@@ -151,7 +152,7 @@ def test_a_classifier_without_masks_has_no_such_parts(tmp_path: Path):
     assert (
         "truth" not in text(root)
         and "segmentation" not in text(root)
-        and "object" not in text(root.find(".//main")).replace("look at the objects?", "")
+        and "object" not in text(root.find(".//main")).replace("the objects", "")
     )
     assert table(root, "Classes: share of a class's images")[1] == ["boat", "50.00", "50.00", "50.00"]
     assert table(root, "The largest gains")[1] == ["cow in a", "50 %", "75 %", "+25", "right"]

@@ -163,7 +163,8 @@ def report(recipe: Recipe, networks: list[dict[str, Path]], out: Path) -> list[F
     record = {"recipe": asdict(recipe), "command": typed_command(), "class_names": dataset.class_names}
     write_json(folder / EVALUATION_FILE, {**record, **environment()})
     console.print(*seed_tables(rows))
-    console.print(said)
+    if said is not None:
+        console.print(str(said))
     summary_picture(means, folder / "summary.png")
     first = list(networks[0].values())
     pictures = Visualize(

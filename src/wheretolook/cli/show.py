@@ -43,11 +43,15 @@ def show(options: Show) -> list[dict[str, object]]:
         try:
             rows.append(_shown(network, path, out / name, classes, options))
         except DataError as error:
+            if len(paths) == 1:
+                raise
             broken += 1
             print(f"wheretolook: {error}", file=sys.stderr)
-    write_json(out / LISTED, rows)
+    if rows:
+        write_json(out / LISTED, rows)
     if broken:
-        raise DataError(f"{broken} of {len(paths)} images could not be shown, as said above; the others are in {out}")
+        where = f"; the others are in {out}" if rows else ""
+        raise DataError(f"{broken} of {len(paths)} images could not be shown, as said above{where}")
     return rows
 
 

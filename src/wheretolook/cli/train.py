@@ -11,7 +11,7 @@ from wheretolook.data.loading import ImageData
 from wheretolook.errors import ConfigError
 from wheretolook.files import user_path
 from wheretolook.losses.objective import for_network, loss_weights
-from wheretolook.networks.build import classifying, given_network, new_network
+from wheretolook.networks.build import given_network, new_network, warn_untrained
 from wheretolook.networks.files import read_weights
 from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.weights import Weights
@@ -67,7 +67,7 @@ def train_gain(options: TrainGain, network: GuidedNetwork | None = None, *, page
     data, start = _data(options), _start(options)
     network = network or _network(options, data, start)
     if start is not None:
-        classifying(network, start)
+        warn_untrained(network, start)
     objective = for_network(options.objective, segments=network.segments, annotated=data.train_set.has_annotations)
     stage = Stage.guidance(network, options.training, objective)
     return _train(stage, data, options, start, "Guided attention", page=page)

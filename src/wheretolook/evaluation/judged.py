@@ -18,11 +18,18 @@ class Verdict:
 
     Args:
         word: the verdict.
-        reason: why, in a sentence with the numbers that it rests on.
+        why: in a few words, as a sentence.
+        facts: the numbers that it rests on, in sentences.
     """
 
     word: Word
-    reason: str
+    why: str
+    facts: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why, with the numbers."""
+        return f"{self.why} {self.facts}".strip()
 
 
 @dataclass(frozen=True)
@@ -88,18 +95,18 @@ def judged(found: Evidence, rule: RuleOptions) -> Verdict:
     facts = f"{_behaviour(found)} {_attention(found)}"
     if fall.low > rule.large_fall:
         though = ", though attention is partly on the object" if focus.low > rule.least_focus else ""
-        return Verdict("shortcut", f"Recognised by its background{though}. {facts}")
+        return Verdict("shortcut", f"Recognised by its background{though}.", facts)
     if found.recognised.low <= found.mistaken:
-        return Verdict("suspicious", f"Not surely recognised better than by chance. {facts}")
+        return Verdict("suspicious", "Not surely recognised better than by chance.", facts)
     if fall.low > rule.small_fall:
-        return Verdict("suspicious", f"Its background helps. {facts}")
+        return Verdict("suspicious", "Its background helps.", facts)
     if focus.high < rule.least_focus:
-        return Verdict("suspicious", f"Attention is hardly on the object. {facts}")
+        return Verdict("suspicious", "Attention is hardly on the object.", facts)
     pasted = share_interval(round(found.rates["own_background"] * found.tried), found.tried)
     if fall.high < rule.large_fall and focus.low > 0 and pasted.low > found.mistaken:
         often = "Recognised" if found.recognised.value >= 0.5 else "Where it is recognised, then"
-        return Verdict("fine", f"{often} by the object. {facts}")
-    return Verdict("too few to say", f"The images leave it open. {facts}")
+        return Verdict("fine", f"{often} by the object.", facts)
+    return Verdict("too few to say", "The images leave it open.", facts)
 
 
 def _without_masks(found: Evidence, rule: RuleOptions) -> Verdict:
@@ -108,10 +115,9 @@ def _without_masks(found: Evidence, rule: RuleOptions) -> Verdict:
         f"backgrounds, {rule.least_images} are needed."
     )
     if found.images >= rule.least_images and found.border.low > rule.border_over_chance:
-        return Verdict(
-            "suspicious", f"Attention lies on the border of images, {found.border.value:.1f} times chance. {few}"
-        )
-    return Verdict("too few to say", few[0].upper() + few[1:])
+        border = f"Attention lies on the border of images, {found.border.value:.1f} times chance."
+        return Verdict("suspicious", border, few)
+    return Verdict("too few to say", few)
 
 
 def _behaviour(found: Evidence) -> str:

@@ -10,6 +10,8 @@ from torch import nn
 from wheretolook.errors import ConfigError, WeightsError
 from wheretolook.networks.fcn.network import ARCHITECTURES, FCN, LAST, LAYERS, Architecture, Padding
 from wheretolook.networks.fcn.weights import CLASSIFIER_WIDTHS, FCNWeights, build_fcn, fcn_weights, fill
+from wheretolook.networks.fitting import fresh_heads, listed
+from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.heads import PooledClassifier
 from wheretolook.networks.weights import Weights, broken_description
 from wheretolook.networks.wrapped import build_guided
@@ -155,12 +157,28 @@ def require_network(weights: FCNWeights, network: FCN, options: NetworkOptions) 
 
 
 def classifying(network: GuidedNetwork, weights: Weights) -> GuidedNetwork:
-    """The network, with a warning where its classifier has learned nothing yet, so that its attention means nothing."""
+    """The network, to be looked at as it is, with a warning where its added classifier has learned nothing yet.
+
+    Raises:
+        WeightsError: layers of its own that make its scores are not in the file: what it says would be noise.
+    """
+    fresh = [] if weights.description or not isinstance(network, GuidedModule) else fresh_heads(network, weights)
+    if fresh:
+        raise WeightsError(
+            f"{weights.path}: expected weights of a network with {len(network.class_names)} classes, got none that fit "
+            f"{listed(fresh)}; choose the classes that it was trained on, or train it on these: wheretolook "
+            "train-classifier"
+        )
+    warn_untrained(network, weights)
+    return network
+
+
+def warn_untrained(network: GuidedNetwork, weights: Weights) -> None:
+    """Warn where the classifier that was added to a network has learned nothing yet."""
     if not network.classifies:
         log.warning(
             "%s: its classifier was never trained, so its attention is noise; run train-classifier", weights.path
         )
-    return network
 
 
 def _attending(network: GuidedNetwork, options: NetworkOptions, weights: Weights | None) -> GuidedNetwork:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from wheretolook.errors import WeightsError
 from wheretolook.networks.formats import PREFIXES
+from wheretolook.networks.guide import GuidedModule
 from wheretolook.networks.huggingface import renamed
+from wheretolook.networks.reading import uncompiled
 from wheretolook.networks.weights import Weights
 
 log = logging.getLogger("wheretolook")
@@ -53,6 +55,14 @@ def fill_module(module: nn.Module, weights: Weights) -> None:
             listed(_layers(fresh)),
             listed(_layers(unused)),
         )
+
+
+def fresh_heads(network: GuidedModule, weights: Weights) -> list[str]:
+    """Parameters behind the layer that attention is read from, for which a bare state dict has nothing that fits."""
+    own = uncompiled(network.module)
+    shared = fitting(own.state_dict(), best_reading(own, weights))
+    behind = {id(one) for part in network.part("classifier") + network.part("segmenter") for one in part.parameters()}
+    return [name for name, one in own.named_parameters() if id(one) in behind and name not in shared]
 
 
 def best_reading(module: nn.Module, weights: Weights) -> Mapping[str, Tensor]:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def predict_images(
     Raises:
         DataError: an image is broken.
     """
-    rows, table = [], io.StringIO()
+    rows, table, taken = [], io.StringIO(), set[str]()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["image", "class", *network.class_names])
     for name, path in images:
@@ -83,7 +84,7 @@ def predict_images(
                 "image": name,
                 "file": str(path),
                 "classes": [{"class": network.class_names[index], "score": scores[index]} for index in best],
-                **_drawn(name, pixels, prediction, best, network.class_names, folder),
+                **_drawn(name, pixels, prediction, best, network.class_names, folder, taken),
             }
         )
     write_text(folder / SCORES, table.getvalue())
@@ -98,8 +99,9 @@ def _drawn(
     classes: Sequence[int],
     class_names: tuple[str, ...],
     folder: Path,
+    taken: set[str],
 ) -> dict[str, Any]:
-    """The image's pictures, and where they are."""
+    """The image's pictures, and where they are; overlays have none of the names that are taken, and take theirs."""
     files: dict[str, Any] = {}
     if prediction.mask is not None:
         files["mask"] = f"masks/{name}.png"
@@ -108,9 +110,12 @@ def _drawn(
         files["overlays"] = []
         for index in classes:
             safe = "".join("_" if letter in UNSAFE else letter for letter in class_names[index])
-            file = f"overlays/{name}_{safe}.png"  # two classes may have one name
-            files["overlays"].append(file if file not in files["overlays"] else f"overlays/{name}_{safe}_{index}.png")
-            _save(overlay(pixels, prediction.attention[index]), folder / files["overlays"][-1])
+            # two classes may have one name, and `a` with `b_c` the one of `a_b` with `c`
+            names = (f"overlays/{name}_{safe}{end}.png" for end in chain([""], (f"_{index + n}" for n in count())))
+            file = next(file for file in names if file.casefold() not in taken)
+            taken.add(file.casefold())
+            files["overlays"].append(file)
+            _save(overlay(pixels, prediction.attention[index]), folder / file)
     return files
 
 

@@ -58,7 +58,8 @@ def _class_record(found: ClassAudit) -> dict[str, Any]:
     record = {name: value for name, value in vars(found).items() if name not in ("contexts", "verdict")}
     shared = [_context_record(context) for context in found.contexts]
     parts = {name: asdict(record[name]) for name in ("evidence", "places")}
-    return {**record, **parts, **asdict(found.verdict), "contexts": shared}
+    said = {"word": found.verdict.word, "reason": found.verdict.reason}
+    return {**record, **parts, **said, "contexts": shared}
 
 
 def _context_record(context: Context) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def in_short(audit: Audit) -> list[str]:
     """
     found: dict[tuple[str, str], list[str]] = {}
     for one in worst_first(audit.classes)[:TOLD]:
-        why = one.verdict.reason.partition(". ")[0].rstrip(".")
+        why = one.verdict.why.rstrip(".")
         found.setdefault((one.verdict.word, why[:1].lower() + why[1:]), []).append(one.name)
     return [f"{word}: {', '.join(names)}: {why}" for (word, why), names in found.items()]
 

@@ -83,7 +83,7 @@ def _rows(name: str, run: Recorded) -> list[SeedRow]:
 
 def _answers(runs: Mapping[str, Recorded]) -> list[Part]:
     said = {name: verdict(run.rows) for name, run in runs.items() if run.kind == "recipe"}
-    lines = [[name, answer] for name, answer in said.items() if answer]
+    lines = [[name, str(answer)] for name, answer in said.items() if answer]
     return [Table("What came of each run", ["", "answer"], lines, numbers=False)] if lines else []
 
 

@@ -16,7 +16,7 @@ from wheretolook.report.page import write_page
 from wheretolook.report.recorded import Recorded, Steps, leaves
 from wheretolook.report.seeds import SeedRow, mean_rows, seed_cells, spread_note
 from wheretolook.report.tables import ABSENT, CLASS_FIGURES, MARK_FIGURE, class_cells, number
-from wheretolook.report.verdict import QUESTION, tone, verdict
+from wheretolook.report.verdict import QUESTION, verdict
 
 REPORT_FILE = "report.html"
 TITLES = {
@@ -72,11 +72,8 @@ def sections(run: Recorded) -> list[Section]:
 
 def _answer(run: Recorded) -> list[Part]:
     """The verdict, where there is something to judge."""
-    said = verdict(run.rows) if run.kind == "recipe" else ""
-    if not said:
-        return []
-    answer, _, more = said.partition(": ")
-    return [Verdict(QUESTION, f"{answer}.", tone(said), more)]
+    said = verdict(run.rows) if run.kind == "recipe" else None
+    return [] if said is None else [Verdict(QUESTION, f"{said.answer}.", said.tone, said.figures)]
 
 
 def last_stage(run: Recorded) -> Steps:
