@@ -43,7 +43,7 @@ from wheretolook.options.commands import Evaluate, Propagate, Suggest, SuggestRu
 from wheretolook.options.data import DataOptions
 from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
-from wheretolook.options.training import TrainingOptions
+from wheretolook.options.training import HardwareOptions, TrainingOptions
 
 SHOWN = (
     "image_accuracy",
@@ -69,6 +69,7 @@ class Bed:
     training: TrainingOptions
     earlier: str  # a layer before the last
     weights: str | None = None
+    hardware: HardwareOptions = field(default_factory=HardwareOptions)
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,17 @@ BEDS = {
         NetworkOptions(name="fcn8s", segmenter_width=64, classifier_widths=(256, 256)),
         PICTURES,
         TrainingOptions(
-            steps=300,
+            steps=150,
             optimiser="adamw",
             learning_rate=1e-3,
             trunk_learning_rate=1e-4,
             weight_decay=1e-4,
             clip=5.0,
-            validate_every=300,
+            validate_every=150,
         ),
         "",
         "../shared/weights/vgg16_conv_caffe.npz",
+        HardwareOptions(precision="bf16-mixed"),
     ),
     "ordinary": Bed(write_ordinary_photographs, EFFICIENTNET, PICTURES, BRIEFLY, "blocks.4"),
     "scenes": Bed(
@@ -274,7 +276,7 @@ def train_and_measure(task: Task, out: Path) -> None:
         data = replace(data, propagated=str(masks))
     objective = changed(ObjectiveOptions(), {**PLAIN, **row.objective})
     training = replace(bed.training, seed=task.seed)
-    train_gain(TrainGain(bed.weights, str(out), True, data, network, objective, training))
+    train_gain(TrainGain(bed.weights, str(out), True, data, network, objective, training, bed.hardware))
     measured = replace(bed.data, root=str(task.out / "data"), split=task.split, batch_size=64)
     dataset = open_dataset(measured, task.split)
     options = Evaluate([str(out)], None, str(out / "figures"), "auto", measured, network)
