@@ -67,6 +67,28 @@ def test_what_is_no_data_set_is_said(data, capsys):
     assert "expected limit >= 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("fault", ["no classes", "no images"])
+def test_data_of_which_no_split_can_be_opened_are_an_error_said_once(data, fault, capsys):
+    if fault == "no classes":
+        (data / "classes.txt").unlink()
+    for split in ("train", "val") if fault == "no images" else ():
+        (data / f"splits/{split}.txt").write_text(f"not_in_{split}\n")
+    out = data.parent / "out"
+    assert main(["check", str(data), "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert len(printed.err.splitlines()) == 1 and not out.exists()
+    wanted = ["classes.txt"] if fault == "no classes" else ["train: ", "not_in_train", "val: ", "not_in_val"]
+    assert [printed.err.count(word) for word in wanted] == [1] * len(wanted) and not printed.out.strip()
+
+
+def test_one_line_is_no_lines_and_groups_of_two_words_stay_apart(data):
+    table = "image,classes\n" + "".join(f"{name},cat\n" for name in CATS)
+    (data / "labels.csv").write_text(table)
+    (data / "groups.csv").write_text("image,place\n" + "".join(f"{name},{name}\n" for name in CATS))
+    assert "1 line on what looks wrong:" in checked(data)
+    assert "  groups: cat, a 1; cat, b 1; cat, c 1" in checked(data, "--data.group_by", "place")
+
+
 def test_pictures_may_be_left_out(data):
     checked(data, "--pictures", "0")
     assert not (data.parent / "out/annotations.png").exists()

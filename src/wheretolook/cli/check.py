@@ -20,7 +20,12 @@ MOST_LINES = 200
 
 
 def check(options: Check) -> list[str]:
-    """Say what a data set holds and what is wrong with it, write it with a contact sheet; returns the problems."""
+    """Say what a data set holds and what is wrong with it, write it with a contact sheet; returns the problems.
+
+    Raises:
+        ConfigError: an option that means nothing.
+        DataError: no data set, or no split of it can be opened.
+    """
     if options.limit < 1 or options.pictures < 0:
         raise ConfigError(
             f"expected limit >= 1 and pictures >= 0, got {options.limit} and {options.pictures}; give larger ones"
@@ -33,7 +38,8 @@ def check(options: Check) -> list[str]:
     problems += [line for found in surveys for line in found.problems]
     problems += [*overlaps(surveys), *_unused(data), *dict.fromkeys(warned)]
     lines = [f"{options.root}: layout {layout}", *(line for found in surveys for line in _about(found))]
-    count = "no problem was found" if not problems else f"{len(problems)} lines on what looks wrong:"
+    many = "1 line" if len(problems) == 1 else f"{len(problems)} lines"
+    count = f"{many} on what looks wrong:" if problems else "no problem was found"
     more = [f"and {len(problems) - MOST_LINES} more lines"] if len(problems) > MOST_LINES else []
     lines += ["", count, *(f"- {line}" for line in problems[:MOST_LINES]), *more]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
@@ -59,17 +65,24 @@ def _warnings() -> Iterator[list[str]]:
 
 
 def _surveys(data: DataOptions, options: Check) -> tuple[list[Survey], list[str]]:
-    """What each split holds, and why some cannot be opened."""
+    """What each split holds, and why some cannot be opened.
+
+    Raises:
+        DataError: none can be.
+    """
     named = list(dict.fromkeys([data.split, data.val_split, *data.held_out]))
-    surveys, problems = [], []
+    surveys, failed = [], dict[str, str]()
     for split in [*named, TEST] if TEST not in named else named:
         try:
             dataset = open_dataset(data, split)
         except DataError as error:
             if split in named:
-                problems.append(f"{split}: {error}")
+                failed[split] = str(error)
             continue
         surveys.append(survey(dataset, split, options.limit, options.pictures, tracked))
+    problems = [f"{split}: {error}" for split, error in failed.items()]
+    if not surveys:
+        raise DataError(next(iter(failed.values())) if len(set(failed.values())) == 1 else "; ".join(problems))
     if len({tuple(found.classes) for found in surveys}) > 1:
         problems.append("the splits have other classes than each other; write classes.txt, a class a line")
     return surveys, problems
@@ -92,7 +105,8 @@ def _about(found: Survey) -> Iterable[str]:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    apart = "; " if any("," in name for name in counts) else ", "  # a group is "landbird, water"
+    return apart.join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
 def _unused(data: DataOptions) -> Iterable[str]:

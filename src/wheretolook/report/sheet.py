@@ -1,6 +1,7 @@
 """A contact sheet: small pictures in rows, each with a few lines of text below it."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ TOP = 0.75
 LINE = 0.12  # inches of a line below a picture
 NAMES_A_LINE = 6
 LETTERS = 30
+HASH = re.compile(r"(?:_[a-z]{3,4}\.rf)?[._-]([0-9a-f]{4})[0-9a-f]{12,}$")  # that tools put behind a name
 
 
 class SheetCell(NamedTuple):
@@ -71,10 +73,16 @@ def picture_sheet(
 
 
 def end_of(text: str, letters: int = LETTERS) -> str:
-    """The end of a long text, which tells most.
+    """The end of a long text, which tells most; of a hash behind a name its first letters are enough.
+
+    Roboflow calls an image cat_jpg.rf.0123456789abcdef0123456789abcdef: by their ends all would look alike.
 
     Example:
         >>> end_of("holiday/2024/boat.jpg", 9)
         '…boat.jpg'
+        >>> end_of("train/cat_0017_jpg.rf.0123456789abcdef0123456789abcdef", 16)
+        '…n/cat_0017…0123'
     """
+    if len(text) > letters:
+        text = HASH.sub("\N{HORIZONTAL ELLIPSIS}\\1", text)
     return text if len(text) <= letters else "\N{HORIZONTAL ELLIPSIS}" + text[1 - letters :]
