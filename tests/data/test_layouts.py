@@ -80,3 +80,9 @@ def test_a_folder_of_images_alone_says_what_it_lacks(tmp_path):
     assert layout_of(DataOptions(root=str(tmp_path))) == "folder"
     with pytest.raises(DataError, match="names no class"):
         open_dataset(DataOptions(root=str(tmp_path)), "train")
+
+
+def test_the_help_of_the_option_names_every_layout():
+    about = " ".join(str(DataOptions.__doc__).split())
+    named = about.partition("layout: what the folder is: ")[2].partition("; auto looks")[0]
+    assert set(named.replace(" or ", ", ").split(", ")) == set(LAYOUTS)

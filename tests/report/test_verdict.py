@@ -90,3 +90,8 @@ def test_attention_has_its_part_in_the_answer(right: tuple[float, ...], looks: t
             )
         )
         assert found is not None and (found.answer, found.tone) == (said, tone)
+
+
+def test_a_fall_that_rounds_to_nothing_has_no_sign_of_a_fall():
+    found = verdict(rows(Control={"mean_iu": (0.5, 0.5)}, Guided={"mean_iu": (0.4999, 0.4999)}))
+    assert "Mean IU 50.0 in place of 50.0 (+0.0 ± 0.0" in str(found)

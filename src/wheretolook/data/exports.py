@@ -4,6 +4,7 @@ Exports name images by paths of the machine that made them. Here they are looked
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -24,6 +25,7 @@ from wheretolook.options.data import DataOptions
 from wheretolook.records import VOID
 
 LISTS = "splits"
+UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the names of files that are given to it
 
 
 class ImagesBelow:
@@ -57,11 +59,12 @@ class ImagesBelow:
             DataError: no such image, or several as good.
         """
         parts = [part for part in normal(written).replace("\\", "/").split("/") if part not in ("", ".", "..")]
-        found = self._by_file.get(parts[-1] if parts else "", [])
+        file = parts[-1] if parts else ""
+        found = self._by_file.get(file) or self._by_file.get(UPLOADED.sub("", file), [])
         best = max((self._shared(name, parts, near) for name in found), default=(0, 0))
         names = [name for name in found if self._shared(name, parts, near) == best]
         if not names:
-            hint = nearest(parts[-1] if parts else "", self._by_file)
+            hint = nearest(file, self._by_file)
             raise DataError(f"{where}: there is no image '{written}' below {self.root}{hint}")
         if len(names) > 1:
             raise DataError(f"{where}: '{written}' may be {names[0]} or {names[1]} of {self.root}; rename one of them")
@@ -234,12 +237,21 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is no JSON, or a broken one: export it anew") from error
 
 
+def is_of_tasks(record: object) -> bool:
+    """Whether a file is a list of records, one for each image, as Label Studio writes them."""
+    return isinstance(record, list) and bool(record) and all(isinstance(task, dict) for task in record)
+
+
 def items(record: object, key: str, where: str) -> list[dict[str, Any]]:
     """A list of records in a record.
 
     Raises:
         DataError: there is none.
     """
+    if is_of_tasks(record):
+        raise DataError(
+            f"{where} is a list of tasks, as Label Studio writes them; call it as the tool does, project-1-at-DATE.json"
+        )
     found = record.get(key) if isinstance(record, dict) else None
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise DataError(f"{where}: expected a list of records '{key}', got {str(found)[:60]}")

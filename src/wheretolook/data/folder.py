@@ -1,5 +1,6 @@
 """Plain folders: images, a table of their classes, and masks or boxes where there are any."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from wheretolook.images import IMAGE_SUFFIXES
 from wheretolook.options.data import DataOptions
 
 IMAGES, MASKS, SPLITS = "images", "masks", "splits"
+BRUSH_OF_TASK = re.compile(r"task-\d+-annotation-\d+-by-")
 
 
 def open_folder(config: DataOptions, split: str, training: bool = False) -> StoredImages:
@@ -35,7 +37,7 @@ def open_folder(config: DataOptions, split: str, training: bool = False) -> Stor
     root = Path(str(config.root))
     images, masks = files_by_name(root / IMAGES, IMAGE_SUFFIXES), files_by_name(root / MASKS, MASK_SUFFIXES)
     if stray := [path for name, path in masks.items() if name not in images]:
-        raise DataError(f"mask {stray[0]} belongs to no image of {root / IMAGES}; give it its image's name")
+        raise DataError(f"mask {stray[0]} belongs to no image of {root / IMAGES}; {_renamed(stray[0], root)}")
     table = list(rows(root / "labels.csv", ("image", "classes"))) if (root / "labels.csv").exists() else []
     class_names = _class_names(root, table, bool(masks))
     labels = _labels(table, images, class_names)
@@ -56,6 +58,16 @@ def open_folder(config: DataOptions, split: str, training: bool = False) -> Stor
     splits = Splits(root / SPLITS, lists, images, True, config.held_out)
     require(splits.names(split), images, "images", split, root / IMAGES)
     return open_split(Folder(splits, class_names, entry), config, split, training)
+
+
+def _renamed(mask: Path, root: Path) -> str:
+    """What to do with a mask whose name is no image's."""
+    if BRUSH_OF_TASK.match(mask.name):
+        return (
+            "Label Studio names brush strokes by tasks, and its JSON alone says of which images they are: "
+            f"export JSON, and put it into {root}"
+        )
+    return "give it its image's name"
 
 
 def _class_names(root: Path, table: list[tuple[str, Row]], masks: bool) -> tuple[str, ...]:

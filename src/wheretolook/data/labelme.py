@@ -62,9 +62,8 @@ def open_labelme(config: DataOptions, split: str, training: bool = False) -> Sto
 
 def _read(path: Path) -> dict[str, Any]:
     """A file without the image that it may hold as well: all files are held at once."""
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: expected a record with shapes, got {str(record)[:60]}")
+    record: dict[str, Any] = read_json(path)
+    items(record, "shapes", str(path))
     record.pop("imageData", None)
     return record
 

@@ -31,9 +31,10 @@ class DataOptions:
     """Where images come from and how they are served.
 
     Args:
-        root: folder in VOC layout, a plain folder (images/, labels.csv) or class folders (train/cat/a.jpg); none for
-            made scenes.
-        layout: what the folder is: voc, folder, class_folders or scenes; auto looks.
+        root: folder in VOC layout, a plain folder (images/, labels.csv), class folders (train/cat/a.jpg) or the export
+            of an annotation tool; none for made scenes.
+        layout: what the folder is: voc, waterbirds, label_studio, folder, coco, yolo, class_folders, labelme or scenes;
+            auto looks.
         split: the split to train on or to evaluate: a name, or the path of a file of names.
         val_split: the split to validate on while training.
         one_class: true where every image shows exactly one class, so that the highest score says which (softmax); false

@@ -163,7 +163,7 @@ def facts(change: Change) -> list[tuple[str, str]]:
     before, after = change.before, change.after
     found = []
     if before.annotated:
-        points = f"{100 * change.gain:+.0f} points"
+        points = f"{100 * change.gain:+z.0f} points"
         found.append(("attention on the object", f"{_arrow(before.energy, after.energy)} ({points})"))
     found.append(("probability", _arrow(before.probability, after.probability)))
     return [*found, ("answer", answers(before, after))]

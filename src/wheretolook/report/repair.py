@@ -228,4 +228,4 @@ def _both(values: Sequence[float]) -> str:
 
 
 def _change(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    return f"{100 * share:+z.1f}"

@@ -244,7 +244,7 @@ def _extremes(
         return f"{100 * (pair.energy if annotated else pair.probability):.0f} %"
 
     rows = [
-        [f"{before.class_name} in {before.name}", share(before), share(after), f"{gain:+.0f}", answers(before, after)]
+        [f"{before.class_name} in {before.name}", share(before), share(after), f"{gain:+z.0f}", answers(before, after)]
         for gain, (before, after) in found
     ]
     return Table(caption, ["", "before", "after", "points", "answer"], rows)

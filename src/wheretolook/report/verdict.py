@@ -97,6 +97,6 @@ def _said(key: str, pairs: Pairs) -> str:
     """A share in percent after and before, and the mean and spread of its change."""
     changes = [after - before for before, after in pairs]
     before, after = (fmean(side) for side in zip(*pairs, strict=True))
-    change = f"{100 * fmean(changes):+.1f}"
+    change = f"{100 * fmean(changes):+z.1f}"
     spread = f" ± {100 * stdev(changes):.1f} over {len(changes)} seeds" if len(changes) > 1 else ", one seed"
     return f"{FIGURES[key].heading} {100 * after:.1f} in place of {100 * before:.1f} ({change}{spread})"
