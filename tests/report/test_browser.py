@@ -1,13 +1,14 @@
 """A page in a real browser: it filters, sorts, slides and prints, asks for nothing and complains of nothing."""
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from wheretolook.report import charts
-from wheretolook.report.components import Card, Details, Gallery, Section, Slide, Slider, Text
+from wheretolook.report.components import Card, Code, Columns, Details, Gallery, Section, Slide, Slider, Table, Text
 from wheretolook.report.page import write_page
 
 from .test_page import EVIL, everything, picture
@@ -138,3 +139,64 @@ def test_without_scripts_all_is_there(browser: sync_api.Browser, file: Path):
     assert len(shown(page)) == 20 and page.locator(".slide").nth(1).is_visible()
     assert not any(one.is_visible() for one in page.locator("button, select, input").all())
     context.close()
+
+
+@pytest.fixture(scope="module")
+def charted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Charts of each kind, with long names in their legends, one of them folded away; and many settings."""
+    names = ["Control + classification and more", "Guided by sixteen masks", "the third of them", "other"]
+    values = [30.0, 60.0]
+    many = {name: values for name in names}
+    drawn = [
+        charts.bars("b", ["first", "second"], many, up="percent", description="d"),
+        charts.lines("l", {name: ([0, 1], values) for name in names}, across="step", up=""),
+        charts.histogram("h", GAINS, across="x", description="d"),
+    ]
+    rows = [[f"data.setting_{number}", str(number)] for number in range(160)]
+    text = "\n".join(f"  setting_{number}: null" for number in range(300))
+    folded = [Details("f", drawn[:1]), Details("table", [Table("t", ["", "value"], rows, numbers=False)])]
+    path = tmp_path_factory.mktemp("page") / "charted.html"
+    write_page(path, "t", [Section("s", [*drawn, Columns(drawn), *folded, Details("text", [Code(text)])])])
+    return path
+
+
+@pytest.mark.parametrize(("width", "touch"), [(360, True), (390, True), (820, True), (1280, False)])
+def test_buttons_of_charts_cover_nothing(browser: sync_api.Browser, charted: Path, width: int, touch: bool):
+    context = browser.new_context(viewport={"width": width, "height": 900}, has_touch=touch, is_mobile=touch)
+    page = context.new_page()
+    page.goto(charted.as_uri())
+    page.locator("summary", has_text="f").last.scroll_into_view_if_needed()
+    page.locator("details.fold > summary").first.click()
+    page.wait_for_selector("details.fold .modebar-btn", state="attached")
+    covered = page.evaluate(
+        """() => Array.from(document.querySelectorAll('.modebar-btn')).flatMap((button) => {
+          const mine = button.getBoundingClientRect();
+          const others = button.closest('.chart').querySelectorAll('figcaption, p, summary, .legend, .plot text, .bg');
+          return Array.from(others).filter((other) => {
+            const box = other.getBoundingClientRect();
+            return box.left < mine.right && mine.left < box.right && box.top < mine.bottom && mine.top < box.bottom;
+          }).map((other) => other.outerHTML.slice(0, 80));
+        })"""
+    )
+    inside = page.evaluate(
+        """() => Array.from(document.querySelectorAll('.modebar-btn')).every((button) => {
+          const mine = button.getBoundingClientRect(), box = button.closest('.chart').getBoundingClientRect();
+          return mine.width && mine.right <= box.right && mine.bottom <= box.bottom;
+        })"""
+    )
+    assert page.locator(".modebar-btn").count() > 20 and covered == [] and inside
+    page.locator(".figures > summary").first.click()  # nothing lies over it either
+    assert page.locator(".figures table").first.is_visible()
+    modes = page.evaluate("Array.from(document.querySelectorAll('.plot'), (plot) => plot._fullLayout.dragmode)")
+    assert set(modes) == ({False} if touch else {"zoom"})  # a finger on a chart moves the page
+    context.close()
+
+
+def test_settings_fill_their_sheets_of_paper(browser: sync_api.Browser, charted: Path):
+    """Rows of two short cells, and lines of text: of 160 and 300 hardly 40 would fit below each other."""
+    page = browser.new_page()
+    page.goto(charted.as_uri())
+    sheets = len(re.findall(rb"/Type /Page\b(?!s)", page.pdf(format="A4")))
+    page.evaluate("document.querySelectorAll('.fold:has(.pairs), .fold:has(.code)').forEach((each) => each.remove())")
+    assert sheets - len(re.findall(rb"/Type /Page\b(?!s)", page.pdf(format="A4"))) <= 5
+    page.close()

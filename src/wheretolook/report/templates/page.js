@@ -8,6 +8,7 @@
   // charts: plotly draws what the page's JSON says, in the colours that the page has
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif";
+  const touched = window.matchMedia("(hover: none)");
   const themed = (layout, width) => {
     const axis = {
       gridcolor: colour("--line"), linecolor: colour("--line"), zerolinecolor: colour("--muted"), automargin: true,
@@ -17,6 +18,8 @@
       font: { color: colour("--ink"), family: FONT, size: 13 },
       hoverlabel: { bgcolor: colour("--panel"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
       margin: { l: 48, r: 12, t: 12, b: 40, ...layout.margin },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: colour("--accent") },
+      dragmode: touched.matches ? false : "zoom", // a finger on a chart moves the page, until it asks for another thing
     };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))])) {
       result[name] = { ...axis, ...layout[name] };
