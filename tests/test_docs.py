@@ -52,7 +52,36 @@ def test_a_split_set_aside_for_tuning_is_not_trained_on() -> None:
     assert len(fit) == 500 and len(tune) == 100 and not fit & tune
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), flags=re.MULTILINE)
+    plain = (re.sub(r"\]\([^)]*\)|[`*\[]", "", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+        text = page.read_text()
+        for target in [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r'(?:src|href)="([^"]+)"', text)]:
+            file, _, anchor = target.partition("#")
+            path = page.parent / file if file else page
+            assert target.startswith("http") or path.exists(), f"{page.name}: {target}"
+            assert not anchor or path.suffix != ".md" or anchor in anchors(path), f"{page.name}: {target}"
+
+
+def test_the_first_page_can_be_read_without_moving_it_sideways() -> None:
+    """GitHub gives a page about 92 letters of code, and drops what HTML it does not know."""
+    text = (ROOT / "README.md").read_text()
+    assert not [
+        line
+        for block in re.findall(r"```.*?```", text, flags=re.DOTALL)
+        for line in block.split("\n")
+        if len(line) > 92
+    ]
+    assert set(re.findall(r"<(\w+)", re.sub(r"`[^`]*`", "", text))) <= {
+        "img",
+        "picture",
+        "source",
+        "details",
+        "summary",
+    }

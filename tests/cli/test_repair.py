@@ -85,6 +85,12 @@ def test_it_stops_for_annotation_and_goes_on_from_there(capsys: pytest.CaptureFi
     assert record["figures"]["energy_pointing"] == {"before": energies[0], "after": energies[1]}
     assert record["annotated_images"] == 4 and record["answer"] in said.replace("\n", " ")
 
+    page = Path("repaired/repair.html").read_text()
+    assert "4 of 24 images" in page and "3 steps" in page
+    assert ("What it went by" in page) == any(
+        one["word"] in ("shortcut", "suspicious") and one["contexts"] for one in audits[0]["classes"]
+    )
+
     weights = Path("repaired/guided/network.safetensors")
     trained, page = weights.stat().st_mtime_ns, Path("repaired/repair.html").read_text()
     assert main(REPAIR) == 0
@@ -144,9 +150,14 @@ def audited(words: str, rights: str) -> Audited:
     ("before", "after", "said", "tone"),
     [
         ("ssf", "fff", "Repaired: 2 of 2 shortcuts are fine.", "good"),
-        ("ssf", "?ff", "Partly repaired: of 2 shortcuts there are now 1 too few to say, 1 fine.", "unclear"),
-        ("ssf", "sf?", "Partly repaired: of 2 shortcuts there are now 1 shortcut, 1 fine.", "unclear"),
-        ("sf", "sf", "Not repaired: 1 classes are recognised by a shortcut, 1 were.", "bad"),
+        (
+            "ssf",
+            "?ff",
+            "Partly repaired: none of 2 shortcuts left; these classes are now too few to say (1) or fine (1).",
+            "unclear",
+        ),
+        ("ssf", "sf?", "Partly repaired: 1 of 2 shortcuts left; the other classes are now fine (1).", "unclear"),
+        ("sf", "sf", "Not repaired: shortcuts in 1 of 2 classes before, in 1 now.", "bad"),
         ("ff", "fs", "No class was recognised by a shortcut before, 1 are now.", "bad"),
         ("ff", "ff", "No class was recognised by a shortcut before.", "unclear"),
     ],

@@ -146,7 +146,7 @@ def charted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Charts of each kind, with long names in their legends, one of them folded away; and many settings."""
     names = ["Control + classification and more", "Guided by sixteen masks", "the third of them", "other"]
     values = [30.0, 60.0]
-    many = {name: values for name in names}
+    many = dict.fromkeys(names, values)
     drawn = [
         charts.bars("b", ["first", "second"], many, up="percent", description="d"),
         charts.lines("l", {name: ([0, 1], values) for name in names}, across="step", up=""),

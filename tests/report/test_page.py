@@ -26,6 +26,8 @@ from wheretolook.report.components import (
     Section,
     Slide,
     Slider,
+    Step,
+    Steps,
     Table,
     Text,
     Verdict,
@@ -52,7 +54,11 @@ def everything(name: str) -> list[Section]:
     steps = list(range(50))
     cards = [card(name, class_name=name, group=name, tone="good"), card("b", None, class_name="b", group="c")]
     return [
-        Section(name, [Verdict(name, name, "good", name), table, Text(f"{name}\n\n{name}")], note=name),
+        Section(
+            name,
+            [Verdict(name, name, "good", name), Steps([Step(name, name, name)] * 2), table, Text(f"{name}\n\n{name}")],
+            note=name,
+        ),
         Section(
             "Charts",
             [

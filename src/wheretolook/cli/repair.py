@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,18 @@ from wheretolook.files import require_writable, user_path, write_json, write_tex
 from wheretolook.options.audit import Audit, Repair
 from wheretolook.options.commands import Propagate, Suggest, TrainGain
 from wheretolook.options.data import DataOptions
+from wheretolook.report.audit_pictures import recorded_patches
 from wheretolook.report.page import write_page
 from wheretolook.report.pairs import PAIRS_FILE, read_pairs
-from wheretolook.report.repair import Audited, repair_answer, repair_record, repair_sections, repair_table
+from wheretolook.report.repair import (
+    Audited,
+    Done,
+    patch_cards,
+    repair_answer,
+    repair_record,
+    repair_sections,
+    repair_table,
+)
 from wheretolook.runs.folder import environment
 
 ANNOTATED, LISTED = "annotated.txt", "list of annotated images"
@@ -66,7 +76,10 @@ def repair(options: Repair) -> Path | None:
         )
     )
     after = _audited(options, str(guided), out / "after")
-    return _report(options, before, after, len(read_lines(annotated, LISTED)), out)
+    images = len(open_dataset(data, data.split, training=True))
+    propagated = data.propagated != options.data.propagated
+    done = Done(len(read_lines(annotated, LISTED)), images, propagated, options.training.steps)
+    return _report(options, before, after, done, out)
 
 
 def _audited(options: Repair, weights: str | None, out: Path) -> Audited:
@@ -164,13 +177,15 @@ def _with_propagated(options: Repair, data: DataOptions, out: Path) -> DataOptio
     return replace(data, propagated=str(folder))
 
 
-def _report(options: Repair, before: Audited, after: Audited, annotated: int, out: Path) -> Path:
-    record = repair_record(before, after, annotated)
+def _report(options: Repair, before: Audited, after: Audited, done: Done, out: Path) -> Path:
+    record = repair_record(before, after, done.annotated)
     settings = {"options": asdict(options), **environment()}
     write_json(out / "repair.json", {**record, **settings})
     page = out / "repair.html"
     text = yaml.safe_dump(settings, sort_keys=False)
-    write_page(page, "Repair", repair_sections(before, after, annotated, text), subtitle=str(options.weights))
+    shown = partial(recorded_patches, open_dataset(options.data, options.data.val_split))
+    sections = repair_sections(before, after, done, text, patch_cards(before, after, shown))
+    write_page(page, "Repair", sections, subtitle=str(options.weights))
     console.print(repair_table(before, after))
     console.print(repair_answer(before, after))
     console.print(f"open {page}; the audits are {out / 'before' / 'audit.html'} and {out / 'after' / 'audit.html'}")

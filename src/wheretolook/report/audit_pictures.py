@@ -1,8 +1,8 @@
 """The pictures of an audit: images with attention over them, and the patches that images of a class share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from wheretolook.evaluation.explain import explain
 from wheretolook.evaluation.pairs import PairFigures
 from wheretolook.options.audit import RuleOptions
 from wheretolook.records import GuidedNetwork, collate
-from wheretolook.report.components import THUMBNAIL, Card, thumbnail
+from wheretolook.report.components import THUMBNAIL, Card, Picture, thumbnail
 from wheretolook.report.overlay import overlay, sized
 from wheretolook.report.sheet import SheetCell, end_of, picture_sheet
 
@@ -93,18 +93,31 @@ def shared(audit: Audit) -> list[tuple[ClassAudit, Context]]:
 
 
 def _context_card(dataset: ImageDataset, numbers: dict[str, int], of: ClassAudit, context: Context) -> Card:
-    pictures = [
-        thumbnail(_pixels(dataset, numbers, patch), f"patch of {patch.name}", side=SIDE)
-        for patch in context.patches[:PATCHES_SHOWN]
-    ]
+    pictures = [_patch_picture(dataset, numbers, patch.name, patch.box) for patch in context.patches[:PATCHES_SHOWN]]
     facts = [("images", f"{context.images} of {of.evidence.images}"), ("likeness", f"{context.likeness:.2f} of 1")]
     return Card(f"{of.name}: in {100 * context.share:.0f} % of its images", pictures, of.name, "", context.share, facts)
 
 
-def _pixels(dataset: ImageDataset, numbers: dict[str, int], patch: Patch) -> Image.Image:
+def recorded_patches(dataset: ImageDataset, context: Mapping[str, Any]) -> list[Picture]:
+    """The patches of a context of an audit's record.
+
+    Args:
+        dataset: the images that were audited.
+        context: as `report.audit.audit_record` has it.
+    """
+    numbers = {name: number for number, name in enumerate(dataset.names)}
+    patches = [(patch["image"], patch["box"]) for patch in context["patches"] if patch["image"] in numbers]
+    return [_patch_picture(dataset, numbers, *patch) for patch in patches[:PATCHES_SHOWN]]
+
+
+def _patch_picture(dataset: ImageDataset, numbers: dict[str, int], name: str, box: Sequence[int]) -> Picture:
+    return thumbnail(_pixels(dataset, numbers, name, box), f"patch of {name}", side=SIDE)
+
+
+def _pixels(dataset: ImageDataset, numbers: dict[str, int], name: str, box: Sequence[int]) -> Image.Image:
     """A patch, enlarged to a common height."""
-    left, top, right, bottom = patch.box
-    image = dataset[numbers[patch.name]].image[:, top:bottom, left:right]
+    left, top, right, bottom = box
+    image = dataset[numbers[name]].image[:, top:bottom, left:right]
     pixels = Image.fromarray((255 * image.permute(1, 2, 0).cpu().numpy()).round().astype(np.uint8))
     return pixels.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
@@ -131,7 +144,11 @@ def contexts_sheet(dataset: ImageDataset, audit: Audit, path: Path, count: int) 
 def _row(dataset: ImageDataset, numbers: dict[str, int], of: ClassAudit, context: Context) -> Iterator[SheetCell]:
     patches: Sequence[Patch | None] = [*context.patches[:PATCHES_SHOWN], *[None] * PATCHES_SHOWN][:PATCHES_SHOWN]
     for place, patch in enumerate(patches):
-        pixels = np.ones((SIDE, SIDE, 3)) if patch is None else np.asarray(_pixels(dataset, numbers, patch)) / 255
+        pixels = (
+            np.ones((SIDE, SIDE, 3))
+            if patch is None
+            else np.asarray(_pixels(dataset, numbers, patch.name, patch.box)) / 255
+        )
         name = "" if patch is None else end_of(patch.name, 22)
         head = f"{end_of(of.name, 14)}: {context.images} of {of.evidence.images}"
         yield SheetCell(pixels, [head, name] if place == 0 else [name])

@@ -84,6 +84,28 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One of the steps that lead to an answer.
+
+    Args:
+        title: what was done.
+        figure: what came of it, large.
+        text: the same in a sentence.
+    """
+
+    title: str
+    figure: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What was done, step by step, side by side where there is room."""
+
+    steps: Sequence[Step]
+
+
+@dataclass(frozen=True)
 class Text:
     """Plain paragraphs, with an empty line between two of them."""
 
@@ -261,7 +283,7 @@ class Columns:
     parts: Sequence["Part"]
 
 
-Part = Verdict | Text | Links | Code | Table | Chart | Gallery | Slider | Details | Columns
+Part = Verdict | Steps | Text | Links | Code | Table | Chart | Gallery | Slider | Details | Columns
 
 
 @dataclass(frozen=True)

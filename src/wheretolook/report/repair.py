@@ -1,7 +1,7 @@
 """What came of a repair: the verdicts and figures before and after, and what it cost."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -14,12 +14,32 @@ from wheretolook.evaluation.pairs import PairFigures
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.report import charts
 from wheretolook.report.audit import percent
-from wheretolook.report.components import Code, Details, Links, Part, Section, Table, Tone, Verdict
+from wheretolook.report.components import (
+    Card,
+    Code,
+    Details,
+    Gallery,
+    Links,
+    Part,
+    Picture,
+    Section,
+    Step,
+    Steps,
+    Table,
+    Tone,
+    Verdict,
+)
 from wheretolook.report.tables import cell, number, text_table
 
 QUESTION = "Is the network repaired?"
 SHORTCUT = "shortcut"
+JUDGED = (SHORTCUT, "suspicious")  # the verdicts that something is wrong
 CHARTED = 20  # classes
+NAMED = 6  # classes in a sentence
+PATCHES = (
+    "The most attended places beside the object that most images of a class share, as the audit found them: where a "
+    "shortcut is, it mostly shows here."
+)
 SHADES = ("#8fb6d3", "#2f7fb5", "#e8a878", "#c8560f")  # each background pale before, strong after
 
 
@@ -32,6 +52,22 @@ class Audited(NamedTuple):
     def words(self) -> dict[str, str]:
         """The verdict on each class."""
         return {one["name"]: one["word"] for one in self.record["classes"]}
+
+
+class Done(NamedTuple):
+    """What was done between two audits.
+
+    Args:
+        annotated: images that were annotated.
+        images: to train on.
+        propagated: whether the others were given probable masks.
+        steps: of training.
+    """
+
+    annotated: int
+    images: int
+    propagated: bool
+    steps: int
 
 
 def cost(before: Audited, after: Audited) -> Interval:
@@ -76,10 +112,15 @@ def _shortcuts(before: Audited, after: Audited) -> str:
     if _repaired(before, after):
         return f"Repaired: {len(was)} of {len(was)} shortcuts are fine."
     if len(left) < len(was):
-        now = [words.get(name, "") for name in was]
-        counts = ", ".join(f"{now.count(word)} {word}" for word in WORDS if word in now)
-        return f"Partly repaired: of {len(was)} shortcuts there are now {counts}."
-    return f"Not repaired: {len(left)} classes are recognised by a shortcut, {len(was)} were."
+        return f"Partly repaired: {_left([words.get(name, '') for name in was])}."
+    return f"Not repaired: shortcuts in {len(was)} of {len(words)} classes before, in {len(left)} now."
+
+
+def _left(now: Sequence[str]) -> str:
+    """What the classes that had a shortcut are now, in words."""
+    left = now.count(SHORTCUT)
+    others = " or ".join(f"{word} ({now.count(word)})" for word in WORDS if word != SHORTCUT and word in now)
+    return f"{left or 'none'} of {len(now)} shortcuts left; {'the other' if left else 'these'} classes are now {others}"
 
 
 def _repaired(before: Audited, after: Audited) -> bool:
@@ -104,13 +145,16 @@ def repair_tone(before: Audited, after: Audited) -> Tone:
 
 def _exchanged(before: Audited, after: Audited) -> str:
     """How often all classes together are recognised in front of another class's background."""
-    shares = []
-    for audited in (before, after):
-        found = [trial["right"]["other_background"] for trial in audited.record["trials"] if trial["lent"]]
-        if not found:
-            return ""
-        shares.append(100 * fmean(found))
+    shares = [_recognised_elsewhere(audited) for audited in (before, after)]
+    if any(map(math.isnan, shares)):
+        return ""
     return f"In front of another class's background {shares[1]:.0f} % are right, {shares[0]:.0f} % were."
+
+
+def _recognised_elsewhere(audited: Audited) -> float:
+    """In percent of the images that were shown in front of another class's background; NaN without any."""
+    found = [trial["right"]["other_background"] for trial in audited.record["trials"] if trial["lent"]]
+    return 100 * fmean(found) if found else math.nan
 
 
 def repair_record(before: Audited, after: Audited, annotated: int) -> dict[str, Any]:
@@ -166,28 +210,77 @@ def _class_rows(before: Audited, after: Audited) -> list[list[str]]:
     return rows
 
 
-def repair_sections(before: Audited, after: Audited, annotated: int, settings: str) -> list[Section]:
+def repair_sections(
+    before: Audited, after: Audited, done: Done, settings: str, patches: Sequence[Card] = ()
+) -> list[Section]:
     """The sections of the page.
 
     Args:
         before: the first audit.
         after: the second one.
-        annotated: how many images guided.
+        done: what was done between the two.
         settings: all options, as text.
+        patches: what attracted attention before, in each class.
     """
-    counts = [f"{word}: {_count(before, word)} before, {_count(after, word)} after" for word in WORDS]
-    more = f"{_price(before, after)} Classes: {'; '.join(counts)}."
-    verdict = Verdict(QUESTION, _shortcuts(before, after), repair_tone(before, after), more)
-    heads = ["Class", "before", "after", "right", "in front of another class's background", "attention on the object"]
-    rows = _class_rows(before, after)
-    note = "Verdicts, and percent before and after."
-    classes = Table("Class by class", heads, rows, note, numbers=False)
+    verdict = Verdict(QUESTION, _shortcuts(before, after), repair_tone(before, after), _price(before, after))
+    heads = ["Class", "verdict before", "after", "right", "in front of another's background", "attention on the object"]
+    note = "Shares in percent, before and after."
+    classes = Table("Class by class", heads, _class_rows(before, after), note)
     pages = Links("The audits, with pictures:", [(when, f"{when}/audit.html") for when in ("before", "after")])
-    return [
-        Section("Verdict", [verdict, classes, pages], note=f"Guided by {annotated} annotated images."),
+    sections = [
+        Section("Verdict", [verdict, Steps(_story(before, after, done)), classes, pages]),
         Section("What changed", _changes(before, after)),
         Section("Settings", [Details("Every setting", [Code(settings)])]),
     ]
+    if patches:
+        sections.insert(1, Section("What it went by", [Gallery("Before the repair", patches, rule=PATCHES)]))
+    return sections
+
+
+def _story(before: Audited, after: Audited, done: Done) -> list[Step]:
+    """Found, annotated, guided, audited again."""
+    annotated = f"{done.annotated} of {done.images} images"
+    spread = "the objects of the other images were found from these" if done.propagated else "the others guide nothing"
+    which = (
+        "of training: all have masks or boxes" if done.annotated == done.images else f"have masks or boxes; {spread}"
+    )
+    return [
+        Step("Found", *_found(before, "are")),
+        Step("Annotated", annotated, f"{which}."),
+        Step("Guided", f"{done.steps} steps", "of training that was told where the objects are."),
+        Step("Audited again", *_found(after, "are still")),
+    ]
+
+
+def _found(audited: Audited, verb: str) -> tuple[str, str]:
+    """How many classes are recognised by a shortcut, and how the network does without it."""
+    words = audited.words()
+    names = [name for name, word in words.items() if word == SHORTCUT]
+    known = f": {', '.join(names[:NAMED])}{' …' if len(names) > NAMED else ''}" if names else ""
+    share = _recognised_elsewhere(audited)
+    said = "" if math.isnan(share) else f" In front of another class's background {share:.0f} % are right."
+    return f"{len(names)} of {len(words)} classes", f"{verb} recognised by a shortcut{known}.{said}"
+
+
+def patch_cards(before: Audited, after: Audited, pictures: Callable[[Mapping[str, Any]], list[Picture]]) -> list[Card]:
+    """For each class that is not fine, what most of its images share beside the object.
+
+    Args:
+        before: the first audit.
+        after: the second one.
+        pictures: the patches of a context, as the audit recorded it.
+    """
+    words, cards = after.words(), []
+    for one in sorted(before.record["classes"], key=lambda each: WORDS.index(each["word"])):
+        if one["word"] in JUDGED and one["contexts"]:
+            context = one["contexts"][0]
+            facts = [
+                ("verdict", f"{one['word']} \N{RIGHTWARDS ARROW} {words[one['name']]}"),
+                ("in", f"{context['images']} of {one['evidence']['images']} images"),
+            ]
+            tone: Tone = "bad" if one["word"] == SHORTCUT else "unclear"
+            cards.append(Card(one["name"], pictures(context), "", "", context["share"], facts, tone))
+    return cards[:CHARTED]
 
 
 def _changes(before: Audited, after: Audited) -> list[Part]:
