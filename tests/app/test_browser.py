@@ -139,6 +139,16 @@ def choose(page: Any, part: str, words: str) -> None:
     page.locator("[role=option]").filter(has_text=words).first.click()
 
 
+def test_the_page_is_as_wide_in_every_tab(page: Any) -> None:
+    """Also while nothing is shown that would hold it open."""
+    widths = set()
+    for name in ("Erase", "Draw", "Look"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(300)
+        widths.add(page.locator("#pictures").bounding_box()["width"])
+    assert len(widths) == 1 and widths.pop() > 700
+
+
 def test_an_image_is_dropped_a_class_chosen_and_attention_seen_through(page: Any, tmp_path: Path) -> None:
     changes(page, lambda: drop(page, picture(tmp_path / "mine.png")))
     says(page, "mine, 120x90 pixels")

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wheretolook.app.desk import Desk, Session, Settings
+from wheretolook.app.desk import Desk, Session, Settings, without_folders
+from wheretolook.app.examples import folder_examples
 from wheretolook.app.shared import SharedNetwork
-from wheretolook.app.views import LOOK_COLOUR
+from wheretolook.app.views import LOOK_COLOUR, Fit, Look, look, open_picture
+from wheretolook.report.style import class_colour
 
-from ..networks.narrow import narrow
+from ..networks.narrow import NAMES, narrow
 from .client import Visitor
 
 pytest.importorskip("gradio")
@@ -156,3 +158,81 @@ def test_a_page_that_ends_takes_no_other_pages_uploads_along(address: str, tmp_p
         pass
     visitor = Visitor(address)
     assert "kept" in visitor.ask("file", "upload", file=visitor.upload(picture(tmp_path / "kept.png")))[1]
+
+
+def test_no_visitor_is_told_where_things_lie(tmp_path: Path) -> None:
+    """Neither where drawings go, nor where examples or uploads are, nor when all goes well."""
+    from wheretolook.app.server import serving
+
+    private, out = tmp_path / "private one", tmp_path / "out"
+    private.mkdir()
+    (private / "broken.png").write_bytes(b"no image")
+    picture(private / "good.png")
+    drawn = np.zeros((48, 48, 4), np.uint8)
+    drawn[10:20, 10:20] = (*LOOK_COLOUR, 255)
+    Image.fromarray(drawn).save(tmp_path / "layer.png")
+    desk = Desk([SharedNetwork("net", narrow())], folder_examples(private, Fit()), out, folders=[private])
+    with serving(desk, exclusive=False, port=0) as found:
+        visitor = Visitor(found)
+        said = [visitor.ask("example", "input", example="broken")[1]]
+        assert "broken.png is no image file" in said[0]
+        shown = visitor.ask("example", "input", example="good")[1]
+        sheet = {"background": None, "layers": [visitor.upload(tmp_path / "layer.png")], "composite": None}
+        said += [visitor.ask("save", "click", editor=sheet)[0]]
+        assert "masks/good.png" in said[-1] and (out / "masks/good.png").exists()
+        (out / "classes.txt").write_text("others\n")
+        sheet["layers"] = [visitor.upload(tmp_path / "layer.png")]
+        said += [shown, visitor.ask("save", "click", editor=sheet)[0]]
+        assert "classes.txt: expected the" in said[-1]
+        (out / "classes.txt").unlink()
+        (out / "masks/good.png").write_bytes(b"no image")
+        sheet["layers"] = [visitor.upload(tmp_path / "layer.png")]
+        said += [visitor.ask("save", "click", editor=sheet)[0]]
+        assert "masks/good.png" in said[-1] and 'role="alert"' in said[-1]
+    assert not [words for words in said if str(tmp_path) in words or "private" in words or str(out.parent) in words]
+
+
+@pytest.mark.parametrize(
+    ("words", "folders", "left"),
+    [
+        ("/srv/x/masks/a.png is broken", ["/srv/x"], "masks/a.png is broken"),
+        ("cannot write /srv/x/y: no space", ["/srv/x", "/srv/x/y"], "cannot write y: no space"),
+        ("/srv/xy/a.png and /srv/x/a.png", ["/srv/x"], "/srv/xy/a.png and a.png"),
+        ("look into runs/drawn. Then", ["runs/drawn"], "look into drawn. Then"),
+        ("a.b is no image.", ["."], "a.b is no image."),
+    ],
+)
+def test_folders_are_left_out_of_what_is_said(words: str, folders: list[str], left: str) -> None:
+    assert without_folders(words, map(Path, folders)) == left
+
+
+def test_without_an_image_a_visitor_is_told_to_choose_one(address: str) -> None:
+    visitor = Visitor(address)
+    for part in ("erase", "save"):
+        (status,) = (each for each in visitor.ask(part, "click") if isinstance(each, str) and "alert" in each)
+        assert "drop one first" in status  # this page has no examples to choose
+
+
+def test_the_colours_of_a_segmentation_are_named(address: str, tmp_path: Path) -> None:
+    network = narrow()
+    visitor = Visitor(address)
+    path = picture(tmp_path / "colours.png")
+    answer = visitor.ask("file", "upload", file=visitor.upload(path))
+    colours = answer[6]
+    prediction = look(network.eval(), open_picture(path).pixels, None, "grad_cam", exclusive=False)[1].prediction
+    present = set(np.unique(prediction).tolist()) - {0}
+    for index, name in enumerate(network.class_names):
+        here = f'<span style="background: {class_colour(index)}"></span>{name}</li>'
+        assert (here in colours) == (1 + index in present)
+
+
+def test_classes_are_named_from_the_largest_and_only_those_of_either_network(tmp_path: Path) -> None:
+    network = narrow()
+    desk = Desk([SharedNetwork("a", network), SharedNetwork("b", network)], None, tmp_path)
+    shown = open_picture(picture(tmp_path / "a.png", 8))
+    before, after = np.zeros((8, 8), int), np.zeros((8, 8), int)
+    nothing = Look(np.zeros(len(NAMES)), np.zeros((8, 8)), before)
+    assert "No class" in desk.colours(Session(shown, (nothing, nothing._replace(prediction=after)), 0))
+    before[0, :2], after[:4] = 1, 3
+    colours = desk.colours(Session(shown, (nothing, nothing._replace(prediction=after)), 0))
+    assert colours.index(NAMES[2]) < colours.index(NAMES[0]) and NAMES[1] not in colours

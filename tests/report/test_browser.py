@@ -200,3 +200,29 @@ def test_settings_fill_their_sheets_of_paper(browser: sync_api.Browser, charted:
     page.evaluate("document.querySelectorAll('.fold:has(.pairs), .fold:has(.code)').forEach((each) => each.remove())")
     assert sheets - len(re.findall(rb"/Type /Page\b(?!s)", page.pdf(format="A4"))) <= 5
     page.close()
+
+
+LONG = [
+    "Bacillariophyceae_indet_forma_longissima_pseudotenuis <b>&",
+    "jigsaw puzzle of interlocking wooden pieces",
+    "cat",
+]
+
+
+def test_long_names_leave_room_for_numbers_and_bars(browser: sync_api.Browser, tmp_path: Path):
+    chart = charts.bars("b", LONG, {name: [1.0, 2.0, 3.0] for name in LONG}, up="percent", description="d")
+    table = Table("t", ["Class", "right"], [[name, "17"] for name in LONG])
+    write_page(tmp_path / "a.html", "t", [Section("s", [chart, table])])
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto((tmp_path / "a.html").as_uri())
+    ticks = page.locator(".plot .ytick text")
+    assert [tick.text_content() for tick in ticks.all()][2] == "cat"
+    boxes = [one.bounding_box() for one in [*ticks.all(), *page.locator(".plot .legendtext").all()]]
+    chart_box = page.locator(".chart").bounding_box()
+    for box in boxes:
+        assert chart_box["x"] <= box["x"] and box["x"] + box["width"] <= chart_box["x"] + chart_box["width"]
+    assert max(tick.bounding_box()["width"] for tick in ticks.all()) < 0.45 * chart_box["width"]
+    assert ticks.first.text_content().startswith("Bacill") and ticks.first.text_content().endswith("<b>&")
+    for number in page.locator("table").last.get_by_text("17").all():
+        assert number.bounding_box()["x"] < 370
+    page.close()

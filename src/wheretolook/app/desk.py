@@ -1,6 +1,8 @@
 """What happens when somebody does something on the page, without the page: every answer follows from the session."""
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +15,12 @@ from wheretolook.app.annotate import drawn_names, save_drawing
 from wheretolook.app.examples import Examples
 from wheretolook.app.shared import SharedNetwork
 from wheretolook.app.views import Erased, Fit, Look, Picture, Zone
-from wheretolook.errors import DataError
+from wheretolook.errors import DataError, WhereToLookError
 from wheretolook.options.objective import Method
+from wheretolook.report.style import class_colour
 
 LISTED = 5  # classes in a table of chances
+COLOURED = 12  # classes in the list of colours
 Pair = tuple[Image.Image, Image.Image]
 Zones = tuple[Zone, Zone]  # what was drawn: where to look, and where not
 
@@ -82,11 +86,18 @@ class Desk:
         examples: the images that are offered; None for none.
         out: the plain folder that drawings are kept in.
         fit: at which size the networks take what is dropped; None for its own, up to `views.LONGEST`.
+        folders: further ones that no visitor is told of, such as that of the examples.
     """
 
     def __init__(
-        self, networks: Sequence[SharedNetwork], examples: Examples | None, out: Path, fit: Fit | None = None
+        self,
+        networks: Sequence[SharedNetwork],
+        examples: Examples | None,
+        out: Path,
+        fit: Fit | None = None,
+        folders: Sequence[Path] = (),
     ) -> None:
+        self._folders = (out, *folders)
         self.networks, self.examples, self.out, self.fit = tuple(networks), examples, out, fit or Fit()
         self.class_names = networks[0].network.class_names
         self.titles = ["before", "after"] if len(networks) == 2 else [networks[0].title]
@@ -95,6 +106,10 @@ class Desk:
     def segments(self) -> bool:
         """Whether any of the networks segments."""
         return any(shared.network.segments for shared in self.networks)
+
+    def told(self, error: WhereToLookError) -> str:
+        """What a visitor is told of what went wrong: nothing of where things lie on this machine."""
+        return without_folders(str(error), self._folders)
 
     def open_upload(self, path: Path) -> Picture:
         """An image that somebody has dropped.
@@ -105,7 +120,7 @@ class Desk:
         try:
             return views.open_picture(path, self.fit)
         except DataError as error:
-            raise DataError(str(error).replace(str(path), path.name)) from error
+            raise DataError(without_folders(str(error), [path.parent])) from error
 
     def look(self, picture: Picture, settings: Settings) -> Session:
         """Run an image through the networks.
@@ -150,13 +165,27 @@ class Desk:
         pair = self._pair(session, [Image.fromarray(each.pixels) for each in erased])
         return pair, self._table_of_falls(session, erased)
 
+    def colours(self, session: Session) -> str:
+        """Which class has which colour in the segmentations, the largest first, as a list of HTML."""
+        found = [seen.prediction for seen in session.looks if seen.prediction is not None]
+        areas = np.bincount(np.concatenate([prediction.ravel() for prediction in found]), minlength=1)[1:]
+        present = [int(index) for index in np.argsort(-areas, kind="stable") if areas[index]]
+        if not present:
+            return _hint("No class has a pixel: all is background.")
+        items = [(class_colour(index), self.class_names[index]) for index in present[:COLOURED]]
+        more = f"<li>and {len(present) - COLOURED} more</li>" if len(present) > COLOURED else ""
+        swatches = "".join(
+            f'<li><span style="background: {colour}"></span>{escape(name)}</li>' for colour, name in items
+        )
+        return f'<ul class="colours" aria-label="Colours">{swatches}{more}</ul>'
+
     def chances(self, session: Session) -> str:
         """The chances of the likeliest classes, and of the one that is looked at, as a table of HTML."""
         rows = [
             [self._name(index, session), *(_percent(float(seen.chances[index])) for seen in session.looks)]
             for index in self._listed(session)
         ]
-        return _table(["class", *self.titles], rows)
+        return _table(["how likely", *self.titles], rows)
 
     def ranking(self, session: Session) -> list[tuple[str, int]]:
         """Every class with its chance in the first network, the likeliest first, and its number."""
@@ -174,14 +203,14 @@ class Desk:
         return _table(["attention in", *self.titles, "of the image"], rows) if rows else ""
 
     def save(self, session: Session, zones: Zones) -> str:
-        """Keep the drawing; says where.
+        """Keep the drawing; says in which files.
 
         Raises:
             DataError: nothing is drawn, or it cannot be kept.
         """
         written = save_drawing(self.out, session.picture, self.class_names, session.class_index, *zones)
         names = [str(path.relative_to(self.out)) for path in written]
-        return f"{self.class_names[session.class_index]} is saved in {self.out}: {', '.join(names)}"
+        return f"{self.class_names[session.class_index]} is saved: {', '.join(names)}"
 
     def next_example(self, session: Session | None) -> str:
         """The name of the next image without annotation.
@@ -227,6 +256,28 @@ class Desk:
 def said(words: str) -> str:
     """One line on what was wrong, as HTML."""
     return f'<div class="said" role="alert">{escape(words)}</div>'
+
+
+def _hint(words: str) -> str:
+    return f'<div class="hint">{escape(words)}</div>'
+
+
+def without_folders(words: str, folders: Iterable[Path]) -> str:
+    """What is told to visitors: where things lie on this machine is nobody's business.
+
+    Args:
+        words: what went wrong.
+        folders: those that may stand there; of what lies in them the way from there is left.
+
+    Example:
+        >>> without_folders("/srv/x/masks/a.png is broken; look into /srv/x", [Path("/srv/x")])
+        'masks/a.png is broken; look into x'
+    """
+    for folder in sorted({str(way) for one in folders for way in (one, one.resolve())}, key=len, reverse=True):
+        if folder not in (os.curdir, os.sep):
+            words = words.replace(folder + os.sep, "")
+            words = re.sub(rf"(?<![\w./-]){re.escape(folder)}(?![\w/-])", Path(folder).name, words)
+    return words
 
 
 def _percent(share: float) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from wheretolook.app.desk import Desk, Session, Settings, Turn, Zones, said
 from wheretolook.app.views import AVOID_COLOUR, LOOK_COLOUR, Picture, drawn_zones
-from wheretolook.errors import WhereToLookError
+from wheretolook.errors import DataError, WhereToLookError
 
 AT_ONCE = 2  # requests that use a network; others wait
 KEPT = 3600  # seconds that a session without any click, and an upload, is kept
@@ -19,10 +19,15 @@ SWEPT = 300  # seconds between two looks at what is to be thrown away
 OPACITY, THRESHOLD = 0.7, 0.5
 HEIGHT = 520  # pixels of pictures
 DRAWN_OVER = "Green: here it should look for the class. Red: here it must not, whatever the class."
-HELLO = "Drop an image or choose an example."
+HELLO = "Drop an image{or_example}: the page shows which parts of it the network looks at for each class."
+FIRST = "there is no image yet: drop one{or_example} first"
+ERASING = (
+    "The image without what the network attends to: a class whose chance falls was recognised by that. "
+    "It is what the mining loss sees."
+)
 SCALE = "The brighter, the more attention{both}. Lines: 20 % (fine) and 50 % (bold) of each map's own maximum."
 CSS = """
-.gradio-container {max-width: 1240px !important; margin: 0 auto !important}
+.gradio-container {width: 100%; max-width: 1240px !important; margin: 0 auto !important}
 .gradio-container main {padding-top: .8rem !important}
 .gradio-container .column {width: 100%}
 h1.title {font-size: 1.35rem !important; margin: 0 !important}
@@ -30,6 +35,10 @@ h1.title {font-size: 1.35rem !important; margin: 0 !important}
 .hint {color: var(--body-text-color-subdued)}
 .said {padding: .5rem .7rem; border-radius: 6px; border: 1px solid var(--error-border-color);
   background: var(--error-background-fill); color: var(--body-text-color)}
+ul.colours {list-style: none !important; margin: 0 !important; padding: 0 !important; display: flex; flex-wrap: wrap;
+  gap: .2rem 1rem; font-size: .9rem}
+ul.colours li {display: inline-flex; align-items: center; gap: .4rem; margin: 0 !important; overflow-wrap: anywhere}
+ul.colours span {width: .9rem; height: .9rem; border-radius: 3px; flex: none}
 table.figures {width: 100%; margin: 0 !important; border-collapse: collapse; font-size: .9rem;
   font-variant-numeric: tabular-nums}
 table.figures, table.figures :is(thead, tbody, tr) {border: 0 !important}
@@ -101,7 +110,12 @@ class Page:
                 min_width=240,
                 elem_id="example",
             )
-        self.status = gr.HTML(f'<div class="hint">{HELLO}</div>', elem_id="status", padding=False)
+        hello = HELLO.format(or_example=self._or_example)
+        self.status = gr.HTML(f'<div class="hint">{hello}</div>', elem_id="status", padding=False)
+
+    @property
+    def _or_example(self) -> str:
+        return " or choose an example" if self.desk.examples else ""
 
     def _settings(self, exclusive: bool) -> None:
         networks = self.desk.networks
@@ -133,8 +147,9 @@ class Page:
             gr.HTML(f'<div class="hint">{SCALE.format(both=one_scale)}</div>', padding=False)
             self.segmentation = self._slider(f"Segmentation: {both.replace('attention', 'segmentation')}", "masks")
             self.segmentation.visible = self.desk.segments
+            self.colours = gr.HTML("", elem_id="colours", padding=False, visible=self.desk.segments)
         with gr.Tab("Erase"):
-            gr.HTML('<div class="hint">What the mining loss sees: the image without what is attended to.</div>')
+            gr.HTML(f'<div class="hint">{ERASING}</div>', padding=False)
             with gr.Row():
                 self.threshold = gr.Slider(
                     0.1, 0.9, THRESHOLD, step=0.05, label="Erase where attention is above", elem_id="threshold"
@@ -143,24 +158,26 @@ class Page:
             self.falls = gr.HTML("", elem_id="falls", padding=False)
             self.erased = self._slider(f"Erased: {both.replace('attention', 'erased')}", "erased")
         with gr.Tab("Draw"):
-            gr.HTML(f'<div class="hint">{DRAWN_OVER}</div>')
-            self.editor = gr.ImageEditor(
-                label="Draw",
-                type="numpy",
-                image_mode="RGBA",
-                sources=(),
-                transforms=(),
-                layers=False,
-                brush=gr.Brush(colors=[_hex(LOOK_COLOUR), _hex(AVOID_COLOUR)], color_mode="fixed", default_size=12),
-                height=HEIGHT,
-                elem_id="editor",
-            )
-            self.inside = gr.HTML("", elem_id="inside", padding=False)
-            with gr.Row():
-                self.save = gr.Button("Save the drawing", variant="primary", min_width=140, elem_id="save")
-                self.next = gr.Button(
-                    "Next image", visible=self.desk.examples is not None, min_width=140, elem_id="next"
-                )
+            self._sheet()
+
+    def _sheet(self) -> None:
+        """What is drawn on, and what becomes of it."""
+        gr.HTML(f'<div class="hint">{DRAWN_OVER}</div>', padding=False)
+        self.editor = gr.ImageEditor(
+            label="Draw",
+            type="numpy",
+            image_mode="RGBA",
+            sources=(),
+            transforms=(),
+            layers=False,
+            brush=gr.Brush(colors=[_hex(LOOK_COLOUR), _hex(AVOID_COLOUR)], color_mode="fixed", default_size=12),
+            height=HEIGHT,
+            elem_id="editor",
+        )
+        self.inside = gr.HTML("", elem_id="inside", padding=False)
+        with gr.Row():
+            self.save = gr.Button("Save the drawing", variant="primary", min_width=140, elem_id="save")
+            self.next = gr.Button("Next image", visible=self.desk.examples is not None, min_width=140, elem_id="next")
 
     def _slider(self, label: str, name: str) -> Any:
         return gr.ImageSlider(label=label, interactive=False, max_height=HEIGHT, format="jpeg", elem_id=name)
@@ -169,6 +186,7 @@ class Page:
         """What is called when: a slow answer holds up nobody else, and a newer question's takes its place."""
         settings = [self.class_index, self.method, self.layer, self.exclusive, self.opacity]
         seen = [self.session, self.status, self.class_index, self.numbers, self.attention, self.segmentation]
+        seen += [self.colours]
         fresh = [*seen, self.editor, self.inside, self.falls, self.erased]
         sheet, drawn = [self.session, self.editor], [self.status, self.inside]
         self._asks(self.file.upload, self._upload, [self.file, *settings], fresh)
@@ -212,7 +230,7 @@ class Page:
     ) -> None:
         """An event is answered: a click that hangs does not stop the next, and of a slider the last place counts."""
         trigger(
-            _telling(function, outputs.index(self.status), len(outputs)),
+            _telling(function, self.desk.told, outputs.index(self.status), len(outputs)),
             inputs,
             outputs,
             trigger_mode=mode,
@@ -224,12 +242,12 @@ class Page:
 
     def _upload(self, path: str | None, *settings: Any) -> tuple[Any, ...]:
         if path is None:
-            return _unchanged(10)
+            return _unchanged(11)
         return self._opened(self.desk.open_upload(Path(path)), *settings)
 
     def _example(self, name: str | None, *settings: Any) -> tuple[Any, ...]:
         if name is None or self.desk.examples is None:
-            return _unchanged(10)
+            return _unchanged(11)
         return self._opened(self.desk.examples.picture(name), *settings)
 
     def _next(self, session: Session | None, *settings: Any) -> tuple[Any, ...]:
@@ -243,7 +261,7 @@ class Page:
 
     def _change(self, session: Session | None, sheet: Any, *settings: Any) -> tuple[Any, ...]:
         if session is None:
-            return _unchanged(7)
+            return _unchanged(8)
         class_index, *others = settings
         seen = self._seen(session.picture, class_index, *others)
         return (*seen, self.desk.inside(seen[0], _drawn(session, sheet)))
@@ -265,6 +283,7 @@ class Page:
             self.desk.chances(session),
             self.desk.attention(session, opacity),
             self.desk.segmentation(session) if self.desk.segments else None,
+            self.desk.colours(session) if self.desk.segments else "",
         )
 
     def _repaint(self, session: Session | None, opacity: float) -> tuple[Any, ...]:
@@ -282,8 +301,7 @@ class Page:
         _opacity: float,
         threshold: float,
     ) -> tuple[Any, ...]:
-        if session is None:
-            return _unchanged(3)
+        session = self._opened_first(session)
         settings = Settings(session.class_index, method, layer, exclusive)
         pair, falls = self.desk.erase(session, settings, threshold)
         return gr.skip(), falls, pair
@@ -293,9 +311,13 @@ class Page:
             return _unchanged(2)
         return gr.skip(), self.desk.inside(session, _drawn(session, sheet))
 
-    def _save(self, session: Session | None, sheet: Any) -> tuple[Any, ...]:
+    def _opened_first(self, session: Session | None) -> Session:
         if session is None:
-            return _unchanged(2)
+            raise DataError(FIRST.format(or_example=self._or_example))
+        return session
+
+    def _save(self, session: Session | None, sheet: Any) -> tuple[Any, ...]:
+        session = self._opened_first(session)
         zones = _drawn(session, sheet)
         words = escape(self.desk.save(session, zones))
         gr.Info(words)
@@ -308,21 +330,23 @@ def _drawn(session: Session, sheet: Any) -> Zones:
     return drawn_zones(layers, session.picture.pixels.shape[:2])
 
 
-def _telling(function: Callable[..., Any], status: int, count: int) -> Callable[..., Any]:
+def _telling(
+    function: Callable[..., Any], told: Callable[[WhereToLookError], str], status: int, count: int
+) -> Callable[..., Any]:
     """A function that says in the status what is wrong, and leaves all else as it is."""
 
-    def told(*values: Any) -> tuple[Any, ...]:
+    def answered(*values: Any) -> tuple[Any, ...]:
         try:
             result: tuple[Any, ...] = function(*values)
             return result
         except WhereToLookError as error:
-            words = str(error)
+            words = told(error)
         except torch.OutOfMemoryError:
             words = "the machine has no memory for the network at this size; take a smaller image"
         gr.Warning(escape(words))
         return tuple(said(words) if place == status else gr.skip() for place in range(count))
 
-    return told
+    return answered
 
 
 def _unchanged(count: int) -> tuple[Any, ...]:

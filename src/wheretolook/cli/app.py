@@ -54,7 +54,8 @@ def app(options: App) -> None:
     out = user_path(options.out)
     require_writable(out)
     shared = [SharedNetwork(title, network) for title, network in networks]
-    desk = Desk(shared, examples, out, fit)
+    folders = [user_path(path) for path in (options.data.root, options.images) if path is not None]
+    desk = Desk(shared, examples, out, fit, folders)
     exclusive = looks_exclusive(networks[0][1]) if dataset is None else dataset.one_class
     if login is None and not _is_loopback(options.host):
         console.print(f"everybody who reaches {options.host} can use the page: --login makes them give a password")

@@ -27,9 +27,27 @@
     if (width) result.width = width;
     return result;
   };
+  // names as long as there is room for: the whole ones are in the hover and in the table
+  const LETTER = 7.5; // pixels
+  const cut = (name, room) => {
+    const text = name.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+    if (text.length <= room) return name;
+    const ends = Math.floor((room - 1) / 2);
+    const short = `${text.slice(0, ends)}\u2026${text.slice(-ends)}`;
+    return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  };
+  const fitted = (figure, width) => {
+    const rooms = { tick: Math.max(12, Math.floor((0.38 * width) / LETTER)), legend: Math.floor((width - 70) / LETTER) };
+    const data = figure.data.map((trace) => (trace.name ? { ...trace, name: cut(trace.name, rooms.legend) } : trace));
+    const names = [...new Set(figure.data.flatMap((trace) => (trace.orientation === "h" ? trace.y : [])))];
+    const ticks = { tickmode: "array", tickvals: names, ticktext: names.map((name) => cut(name, rooms.tick)) };
+    const yaxis = names.length ? { ...figure.layout.yaxis, ...ticks } : figure.layout.yaxis;
+    return { data, layout: { ...figure.layout, yaxis } };
+  };
   const draw = (width, within = document) => all(".plot", within).forEach((plot) => {
     if (!plot.clientWidth) return; // folded away: drawn once that opens
-    const figure = JSON.parse(document.getElementById(`${plot.id}-figure`).textContent);
+    const read = JSON.parse(document.getElementById(`${plot.id}-figure`).textContent);
+    const figure = fitted(read, width || plot.clientWidth);
     const layout = { ...themed(figure.layout, width), height: Number(plot.dataset.height) };
     const config = {
       displaylogo: false, responsive: !width, plotlyServerURL: "", showSendToCloud: false, showEditInChartStudio: false,
