@@ -211,6 +211,18 @@ def test_a_drawing_is_kept_and_read_back_and_the_next_image_comes(page: Any, ser
     says(page, "two, 120x90 pixels")
 
 
+def test_what_is_shown_came_from_the_part_that_names_it(page: Any, tmp_path: Path) -> None:
+    """An example puts the upload's name away, and an upload the example's."""
+    changes(page, lambda: drop(page, picture(tmp_path / "mine.png", seed=3)))
+    assert "mine" in page.inner_text("#file")
+    changes(page, lambda: choose(page, "example", "two"))
+    page.wait_for_function("!document.querySelector('#file').innerText.includes('mine')")
+    assert page.input_value("#example input") == "two"
+    changes(page, lambda: page.set_input_files("#file input[type=file]", picture(tmp_path / "other.png", seed=5)))
+    says(page, "other, 120x90 pixels")
+    page.wait_for_function("document.querySelector('#example input').value === ''")
+
+
 def test_files_that_are_not_what_they_seem_are_said_and_the_page_goes_on(page: Any, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image at all")
     drop(page, tmp_path / "text.jpg")

@@ -18,6 +18,7 @@ KEPT = 3600  # seconds that a session without any click, and an upload, is kept
 SWEPT = 300  # seconds between two looks at what is to be thrown away
 OPACITY, THRESHOLD = 0.7, 0.5
 HEIGHT = 520  # pixels of pictures
+FRESH = 13  # parts that another image changes: the one whence it did not come is emptied
 DRAWN_OVER = "Green: here it should look for the class. Red: here it must not, whatever the class."
 HELLO = "Drop an image{or_example}: the page shows which parts of it the network looks at for each class."
 FIRST = "there is no image yet: drop one{or_example} first"
@@ -187,11 +188,11 @@ class Page:
         settings = [self.class_index, self.method, self.layer, self.exclusive, self.opacity]
         seen = [self.session, self.status, self.class_index, self.numbers, self.attention, self.segmentation]
         seen += [self.colours]
-        fresh = [*seen, self.editor, self.inside, self.falls, self.erased]
+        fresh = [*seen, self.editor, self.inside, self.falls, self.erased, self.file, self.example]
         sheet, drawn = [self.session, self.editor], [self.status, self.inside]
         self._asks(self.file.upload, self._upload, [self.file, *settings], fresh)
         self._asks(self.example.input, self._example, [self.example, *settings], fresh)
-        self._asks(self.next.click, self._next, [self.session, *settings], [self.example, *fresh])
+        self._asks(self.next.click, self._next, [self.session, *settings], fresh)
         for part in (self.class_index, self.method, self.layer, self.exclusive):
             self._asks(part.input, self._change, [*sheet, *settings], [*seen, self.inside])
         erasing = [self.session, *settings, self.threshold], [self.status, self.falls, self.erased]
@@ -242,17 +243,16 @@ class Page:
 
     def _upload(self, path: str | None, *settings: Any) -> tuple[Any, ...]:
         if path is None:
-            return _unchanged(11)
-        return self._opened(self.desk.open_upload(Path(path)), *settings)
+            return _unchanged(FRESH)
+        return (*self._opened(self.desk.open_upload(Path(path)), *settings), gr.skip(), None)
 
     def _example(self, name: str | None, *settings: Any) -> tuple[Any, ...]:
         if name is None or self.desk.examples is None:
-            return _unchanged(11)
-        return self._opened(self.desk.examples.picture(name), *settings)
+            return _unchanged(FRESH)
+        return (*self._opened(self.desk.examples.picture(name), *settings), None, name)
 
     def _next(self, session: Session | None, *settings: Any) -> tuple[Any, ...]:
-        name = self.desk.next_example(session)
-        return (name, *self._example(name, *settings))
+        return self._example(self.desk.next_example(session), *settings)
 
     def _opened(self, picture: Picture, _class: Any, *settings: Any) -> tuple[Any, ...]:
         """Another image: the class that it is known to show, or the likeliest, and an empty sheet to draw on."""

@@ -59,6 +59,7 @@ def serving(
                 server_name=host,
                 server_port=port or _free_port(host),
                 auth=None if login is None else [login],
+                auth_message="Where does a network look? This page asks for a user and a password.",
                 max_file_size=limit,
                 app_kwargs={"middleware": [(BodyLimit, (), {"limit": limit})]},
                 state_session_capacity=SESSIONS,
