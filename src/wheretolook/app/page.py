@@ -111,6 +111,7 @@ class Page:
                 min_width=240,
                 elem_id="example",
             )
+            self.class_index = gr.Dropdown([], value=None, label="Class", min_width=240, elem_id="class")
         hello = HELLO.format(or_example=self._or_example)
         self.status = gr.HTML(f'<div class="hint">{hello}</div>', elem_id="status", padding=False)
 
@@ -141,7 +142,6 @@ class Page:
 
     def _tabs(self) -> None:
         both = "before | after" if len(self.desk.titles) == 2 else "image | attention"
-        self.class_index = gr.Dropdown([], value=None, label="Class", elem_id="class")
         with gr.Tab("Look"):
             self.attention = self._slider(f"Attention: {both}", "attention")
             one_scale = ", before and after on one scale" if len(self.desk.titles) == 2 else ""
