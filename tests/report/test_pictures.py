@@ -54,6 +54,15 @@ def test_every_caption_stands_under_its_own_picture():
     assert under(figure, "attention after") == ["75 % inside"]
 
 
+def test_roboflows_names_are_told_apart():
+    hashes = ("0123456789abcdef" * 2, "fedcba9876543210" * 2)
+    names = [f"train/cat_{number}_jpg.rf.{found}" for number, found in enumerate(hashes)]
+    sides = pair().before, pair().after
+    figure = sheet(*(Comparison(*(side._replace(name=name) for side in sides)) for name in names))
+    ellipsis = "\N{HORIZONTAL ELLIPSIS}"
+    assert under(figure, "image") == [f"train/cat_0{ellipsis}0123", f"train/cat_1{ellipsis}fedc"]
+
+
 def test_columns_stand_in_the_order_of_a_reader():
     figure = sheet(pair())
     places = [text_of(figure, name).get_position()[0] for name in COLUMNS]

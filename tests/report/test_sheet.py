@@ -8,7 +8,9 @@ HASHES = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 
 
 @pytest.mark.parametrize("letters", [22, 30, 42])
-@pytest.mark.parametrize("written", ["train/cat_{}_jpg.rf.{}", "cat_{}_png.rf.{}", "photographs/cat_{}-{}"])
+@pytest.mark.parametrize(
+    "written", ["train/cat_{}_jpg.rf.{}", "cat_{}_png.rf.{}", "photographs/cat_{}-{}", "cat_{}_jpg.rf.{}.jpg"]
+)
 def test_names_with_a_hash_behind_them_are_known_by_their_names(written, letters):
     """Roboflow's, and those of stores that name files by their contents; copies of one image stay two."""
     shown = {end_of(written.format(number, one), letters) for number in (7, 8) for one in HASHES}

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from wheretolook.report.overlay import overlay
+from wheretolook.report.sheet import end_of
 from wheretolook.report.style import BODY, DPI, HEADING, INK, MUTED, SMALL, TITLE, axes_at, new_figure, save, write_at
 
 SIDE = 2.6  # inches of a tile's longer side
@@ -50,7 +51,7 @@ def looks_sheet(
     rows = math.ceil(len(pictures) / columns)
     across = max(columns * (wide + GAP) - GAP, 4.6)
     figure = new_figure(2 * MARGIN + across, TOP + rows * (high + CAPTION) + 0.12)
-    write_at(figure, MARGIN, 0.36, _end(title), size=TITLE, weight="bold")
+    write_at(figure, MARGIN, 0.36, end_of(title, 2 * LETTERS), size=TITLE, weight="bold")
     write_at(figure, MARGIN, 0.56, about, size=SMALL, colour=MUTED)
     for place, (picture, (name, share)) in enumerate(zip(pictures, captions, strict=True)):
         left, top = MARGIN + place % columns * (wide + GAP), TOP + place // columns * (high + CAPTION)
@@ -93,7 +94,3 @@ def _at_tile(photograph: Image.Image) -> Image.Image:
 
 def _start(name: str) -> str:
     return name if len(name) <= LETTERS else name[: LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _end(name: str) -> str:
-    return name if len(name) <= 2 * LETTERS else "\N{HORIZONTAL ELLIPSIS}" + name[1 - 2 * LETTERS :]

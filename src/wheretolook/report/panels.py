@@ -28,6 +28,7 @@ from wheretolook.report.paint import (
     picture,
     shared_scale,
 )
+from wheretolook.report.sheet import end_of
 from wheretolook.report.style import (
     BODY,
     HEADING,
@@ -46,7 +47,7 @@ from wheretolook.report.style import (
 GAP = 0.07  # inches between two panels
 MARGIN = 0.3
 LINE = 0.17  # inches of a line of small text
-NAME = 30  # most letters of a class's name; of an image's, see `_short`
+NAME, IMAGE_NAME = 30, 26  # most letters of a class's name, and of an image's
 OWN_SCALE = "#7fdcff"  # a colour that neither attention nor the line around the object has
 LEAST_NAME = 0.65  # inches that a name in the legend takes at least
 CLASSES_NAMED = 24  # most classes in the legend
@@ -145,7 +146,7 @@ def comparison_picture(comparison: Comparison, class_names: Sequence[str], path:
         DataError: `path` cannot be written.
     """
     shown = comparison.before
-    title = f"{_named(class_names, shown)} in {_short(shown.name)}"
+    title = f"{_named(class_names, shown)} in {end_of(shown.name, IMAGE_NAME)}"
     if not math.isnan(shown.energy_inside):
         both = _percent(shown.energy_inside), _percent(comparison.after.energy_inside)
         title += ": energy inside {} \N{RIGHTWARDS ARROW} {}".format(*both)
@@ -218,7 +219,7 @@ def _panels(comparison: Comparison, class_names: Sequence[str], columns: Sequenc
     name = _named(class_names, before)
     alone = "" if "ground truth" in columns else name  # where no truth has the class's name under it
     panels = {
-        "image": _Panel(picture(before.image), _short(before.name)),
+        "image": _Panel(picture(before.image), end_of(before.name, IMAGE_NAME)),
         "ground truth": _Panel(painted(background, *_truth(before)), name, outline=1.1),
         "attention before": _Panel(overlay(ground, first), _caption(alone, before), 0.6, _heights(first)),
         "attention after": _Panel(overlay(ground, second), _caption(alone, after), 0.6, _heights(second)),
@@ -346,11 +347,6 @@ def _draw_legend(figure: Figure, top: float, legend: Sequence[Patch], a_line: in
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
-
-
-def _short(name: str) -> str:
-    """The end of a long name, which is what tells it from others."""
-    return name if len(name) <= 26 else "\N{HORIZONTAL ELLIPSIS}" + name[-25:]
 
 
 def _inches(name: str) -> float:

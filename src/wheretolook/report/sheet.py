@@ -14,7 +14,9 @@ TOP = 0.75
 LINE = 0.12  # inches of a line below a picture
 NAMES_A_LINE = 6
 LETTERS = 30
-HASH = re.compile(r"(?:_[a-z]{3,4}\.rf)?[._-]([0-9a-f]{4})[0-9a-f]{12,}$")  # that tools put behind a name
+HASH = re.compile(
+    r"(?:_[a-z]{3,4}\.rf)?[._-]([0-9a-f]{4})[0-9a-f]{12,}(\.[a-z]{3,4})?$"
+)  # that tools put behind a name
 
 
 class SheetCell(NamedTuple):
@@ -84,5 +86,5 @@ def end_of(text: str, letters: int = LETTERS) -> str:
         '…n/cat_0017…0123'
     """
     if len(text) > letters:
-        text = HASH.sub("\N{HORIZONTAL ELLIPSIS}\\1", text)
+        text = HASH.sub("\N{HORIZONTAL ELLIPSIS}\\1\\2", text)
     return text if len(text) <= letters else "\N{HORIZONTAL ELLIPSIS}" + text[1 - letters :]
