@@ -197,6 +197,7 @@ def test_stage_0_goes_on_with_a_whole_network_as_it_is(capsys: pytest.CaptureFix
     save_network(FCN8s(CLASSES[::-1], **NARROW), "turned.safetensors")
     said = complaint(capsys, "train-segmenter", "--weights=turned.safetensors", "--out=other", *SERVED)
     assert said.startswith(f"turned.safetensors: expected the data's classes {', '.join(CLASSES)}, got")
+    assert "; write them in that order into classes.txt where the layout has one, or choose the data" in said
 
 
 def test_stage_0_may_be_told_to_pad_a_whole_network_otherwise_but_nothing_else(capsys: pytest.CaptureFixture[str]):

@@ -73,6 +73,16 @@ def test_what_is_typed_wrong_is_said_in_one_line(line: str, said: str, capsys: p
     assert found == f"{said}; see wheretolook {line.split()[0]} --help"
 
 
+@pytest.mark.parametrize("option", ["--without-attention", "--data.batch-size 4", "--without-attention=false"])
+def test_options_may_be_written_with_dashes(option: str, capsys: pytest.CaptureFixture[str]):
+    """As most programs have theirs; what is wrong with the command is then said, and not that there is no such option."""
+    said = complaint(capsys, "export", "--weights", "nix.npz", *option.split())
+    assert said == "expected a weights file at nix.npz, found none; check the path"
+    assert complaint(capsys, "export", "--weights=a", "--with-attention").startswith(
+        "unknown option --with-attention; "
+    )
+
+
 @pytest.mark.parametrize(("word", "hint"), [("trian-gain", "; did you mean 'train-gain'?"), ("xyz", "")])
 def test_an_unknown_command_is_said_with_the_nearest(word: str, hint: str, capsys: pytest.CaptureFixture[str]):
     assert complaint(capsys, word, "--weights", "a") == f"expected a command, got '{word}'{hint}"

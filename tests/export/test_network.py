@@ -97,7 +97,7 @@ def unet() -> GuidedNetwork:
 def test_what_cannot_be_written_out_is_said_and_scores_are_exported_alone(name: str, tmp_path: Path) -> None:
     """The block behind a class token's patches, and a decoder behind pooled scores."""
     network, path = unet() if name == "unet" else zoo.guided(name), tmp_path / "net.onnx"
-    with pytest.raises(ConfigError, match=r"gradient of .+, which lies behind layer '.*--without-attention"):
+    with pytest.raises(ConfigError, match=r"gradient of .+, which lies behind layer '.*--without_attention"):
         export_network(network, path)
     assert not list(tmp_path.iterdir())
     exported = export_network(network, path, attention=False)

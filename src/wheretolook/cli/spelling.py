@@ -35,11 +35,15 @@ def expanded(argv: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
         >>> expanded(["x", "--resume", "--clip", "none", "--layer", "b"], {"resume": bool, "clip": float | None,
         ...     "network.layer": str})
         ['x', '--resume=true', '--clip=null', '--network.layer', 'b']
+        >>> expanded(["x", "--data.batch-size", "4", "--fail-under=a=1"], {"data.batch_size": int, "fail_under": str})
+        ['x', '--data.batch_size', '4', '--fail_under=a=1']
     """
     result: list[str] = []
     position = 0
     while position < len(argv):
         token, equals, value = argv[position].partition("=")
+        if token.startswith("--") and (underscored := token[2:].replace("-", "_")) in {*kinds, *SHORT}:
+            token = f"--{underscored}"  # most programs write --max-steps
         if token.startswith("--") and SHORT.get(token[2:]) in kinds:
             token = f"--{SHORT[token[2:]]}"
         kind = kinds.get(token[2:]) if token.startswith("--") else None

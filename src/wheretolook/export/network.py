@@ -121,7 +121,7 @@ def _with_maps(graph: GraphModule, network: GuidedNetwork, sizes: list[Size]) ->
 
 
 def _no_maps(reason: str) -> ConfigError:
-    return ConfigError(f"attention maps cannot be exported: {reason}; --without-attention exports the scores alone")
+    return ConfigError(f"attention maps cannot be exported: {reason}; --without_attention exports the scores alone")
 
 
 def _layers(network: GuidedNetwork) -> tuple[str, ...]:
