@@ -75,7 +75,7 @@ def test_what_is_typed_wrong_is_said_in_one_line(line: str, said: str, capsys: p
 
 @pytest.mark.parametrize("option", ["--without-attention", "--data.batch-size 4", "--without-attention=false"])
 def test_options_may_be_written_with_dashes(option: str, capsys: pytest.CaptureFixture[str]):
-    """As most programs have theirs; what is wrong with the command is then said, and not that there is no such option."""
+    """As most programs have theirs; what is said is what is wrong with the command, and not that there is no option."""
     said = complaint(capsys, "export", "--weights", "nix.npz", *option.split())
     assert said == "expected a weights file at nix.npz, found none; check the path"
     assert complaint(capsys, "export", "--weights=a", "--with-attention").startswith(

@@ -128,11 +128,11 @@ def require_classes(weights: Weights, class_names: tuple[str, ...]) -> None:
     """
     named = tuple(weights.description.get("class_names", class_names))
     if named != class_names:
-        same = sorted(named) == sorted(class_names)
-        mended = "write them in that order into classes.txt where the layout has one, or choose" if same else "choose"
+        turned = sorted(named) == sorted(class_names)
+        way = "write them in that order into classes.txt where the layout has one, or " if turned else ""
         raise WeightsError(
-            f"{weights.path}: expected the data's classes {', '.join(class_names)}, got {', '.join(named)}; {mended} the "
-            "data that it was trained on"
+            f"{weights.path}: expected the data's classes {', '.join(class_names)}, got {', '.join(named)}; {way}"
+            "choose the data that it was trained on"
         )
 
 
