@@ -12,8 +12,6 @@ run.
 """
 
 import argparse
-import json
-import math
 import multiprocessing
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +27,7 @@ from made_scenes import write_made_scenes
 from parts import write_parts
 from photographs import write_biased_photographs, write_ordinary_photographs
 from PIL import Image
+from shortcut_tables import ON_MARK, SHOWN, differences, read, table
 
 from wheretolook.attention.methods import attention_maps
 from wheretolook.cli.evaluate import measure
@@ -37,7 +36,6 @@ from wheretolook.cli.suggest import suggest_images
 from wheretolook.cli.train import train_gain
 from wheretolook.data import open_dataset
 from wheretolook.files import write_json, write_text
-from wheretolook.metrics.figures import FIGURES
 from wheretolook.networks.files import load_network
 from wheretolook.options.commands import Evaluate, Propagate, Suggest, SuggestRule, TrainGain
 from wheretolook.options.data import DataOptions
@@ -45,16 +43,6 @@ from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
 from wheretolook.options.training import HardwareOptions, TrainingOptions
 
-SHOWN = (
-    "image_accuracy",
-    "worst_class_accuracy",
-    "mean_average_precision",
-    "energy_pointing",
-    "attention_iou",
-    "attention_recall",
-    "empty_maps",
-)
-ON_MARK = "energy on the mark"
 Options = TypeVar("Options")
 PLAIN = {"mining.weight": 0.0, "segmentation.weight": 0.0, "freeze_classifier": False}
 
@@ -226,8 +214,9 @@ def main() -> None:
     rows = [row for row in arguments.rows if applies(ROWS[row], bed, out / "data")]
     tasks = [Task(arguments.bed, row, seed, out, split) for seed in range(arguments.seeds) for row in rows]
     for _ in done(run, tasks, arguments.jobs):
-        write_text(out / f"{split}.md", table(out / "rows", split))
-    print(table(out / "rows", split))
+        found = read(out / "rows", split, list(ROWS))
+        write_text(out / f"{split}.md", f"{table(found)}\n{differences(found)}")
+    print(table(read(out / "rows", split, list(ROWS))))
 
 
 def applies(row: Row, bed: Bed, data: Path) -> bool:
@@ -346,29 +335,6 @@ def write_random_masks(source: Path, target: Path) -> None:
     for path in (source / "masks").iterdir():
         if not (target / "masks" / path.name).exists():
             (target / "masks" / path.name).symlink_to(path.resolve())
-
-
-def table(rows: Path, split: str) -> str:
-    """Mean and spread of every row that has been measured, in percent; figures that no row has are left out."""
-    found = {
-        name: [json.loads(path.read_text()) for path in sorted((rows / name).glob(f"*/{split}.json"))] for name in ROWS
-    }
-    measured = {name: ones for name, ones in found.items() if ones}
-    columns = {key: [spread([one[key] for one in ones]) for ones in measured.values()] for key in (*SHOWN, ON_MARK)}
-    keys = [key for key, cells in columns.items() if {*cells} != {"-"}]
-    headings = [FIGURES[key].heading if key in FIGURES else key.capitalize() for key in keys]
-    lines = ["| row | seeds | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for place, (name, ones) in enumerate(measured.items()):
-        lines.append(f"| {name} | {len(ones)} | " + " | ".join(columns[key][place] for key in keys) + " |")
-    return "\n".join([*lines, ""])
-
-
-def spread(values: list[float | None]) -> str:
-    """Mean and standard deviation in percent."""
-    known = [100 * value for value in values if value is not None and math.isfinite(value)]
-    if not known:
-        return "-"
-    return f"{statistics.fmean(known):.1f}" + (f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else "")
 
 
 if __name__ == "__main__":

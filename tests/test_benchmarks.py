@@ -238,6 +238,34 @@ def test_rows_of_the_shortcuts_are_trained_measured_and_printed(
     assert recorded["training"]["seed"] == 1 and recorded["objective"]["mining"]["weight"] == 0.0
 
 
+def test_tables_of_the_shortcuts_compare_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another order of seeds has the same means and another spread of the differences; by hand."""
+    module = benchmark("shortcut_tables", monkeypatch)
+    given = {"no guidance": {0: 0.2, 1: 0.4, 2: 0.9}, "energy": {0: 0.3, 1: 0.5, 2: 1.0}, "mining": {1: 0.1}}
+    for name, seeds in given.items():
+        for seed, value in seeds.items():
+            path = tmp_path / "bed" / "rows" / name / str(seed) / "test.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps({"image_accuracy": value, "energy_pointing": value / 2, "attention_iou": None}))
+    rows = module.read(tmp_path / "bed" / "rows", "test", ["no guidance"])
+    assert list(rows) == ["no guidance", "energy", "mining"]
+    assert module.table(rows).splitlines() == [
+        "| row | seeds | Image accuracy | Energy pointing |",
+        "|---|---|---|---|",
+        "| no guidance | 3 | 50.0 ± 36.1 | 25.0 ± 18.0 |",
+        "| energy | 3 | 60.0 ± 36.1 | 30.0 ± 18.0 |",
+        "| mining | 1 | 10.0 | 5.0 |",
+    ]
+    assert module.differences(rows).splitlines()[2:] == [
+        "| energy | 3 | +10.0 ± 0.0 | +5.0 ± 0.0 |",
+        "| mining | 1 | -30.0 | -15.0 |",
+    ]
+    assert module.differences({"energy": rows["energy"]}) == ""
+    module.draw({"bed": rows}, tmp_path / "beds.png", 2)
+    with Image.open(tmp_path / "beds.png") as picture:
+        assert picture.width > 1000 and len(picture.getcolors(1 << 20)) > 10
+
+
 def test_random_masks_are_others_in_the_images_own_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     module = benchmark("shortcuts", monkeypatch)
     write_small_bed(tmp_path / "true")
