@@ -33,11 +33,11 @@ from wheretolook.attention.methods import attention_maps
 from wheretolook.cli.evaluate import measure
 from wheretolook.cli.propagate import propagate
 from wheretolook.cli.suggest import suggest_images
-from wheretolook.cli.train import train_gain
+from wheretolook.cli.train import train_classifier, train_gain
 from wheretolook.data import open_dataset
 from wheretolook.files import write_json, write_text
-from wheretolook.networks.files import load_network
-from wheretolook.options.commands import Evaluate, Propagate, Suggest, SuggestRule, TrainGain
+from wheretolook.networks.files import NETWORK_FILE, load_network
+from wheretolook.options.commands import Evaluate, Propagate, Suggest, SuggestRule, TrainClassifier, TrainGain
 from wheretolook.options.data import DataOptions
 from wheretolook.options.network import NetworkOptions
 from wheretolook.options.objective import ObjectiveOptions
@@ -58,6 +58,7 @@ class Bed:
     earlier: str  # a layer before the last
     weights: str | None = None
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
+    first: TrainingOptions | None = None  # of an added classifier, on a frozen trunk
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,18 @@ BEDS = {
         NetworkOptions(name="fcn8s", segmenter_width=64, classifier_widths=(256, 256)),
         PICTURES,
         TrainingOptions(
-            steps=150,
+            steps=100,
             optimiser="adamw",
             learning_rate=1e-3,
             trunk_learning_rate=1e-4,
             weight_decay=1e-4,
             clip=5.0,
-            validate_every=150,
+            validate_every=100,
         ),
         "",
         "../shared/weights/vgg16_conv_caffe.npz",
         HardwareOptions(precision="bf16-mixed"),
+        TrainingOptions(steps=200, optimiser="adamw", learning_rate=1e-3, validate_every=200),
     ),
     "ordinary": Bed(write_ordinary_photographs, EFFICIENTNET, PICTURES, BRIEFLY, "blocks.4"),
     "scenes": Bed(
@@ -265,7 +267,7 @@ def train_and_measure(task: Task, out: Path) -> None:
         data = replace(data, propagated=str(masks))
     objective = changed(ObjectiveOptions(), {**PLAIN, **row.objective})
     training = replace(bed.training, seed=task.seed)
-    train_gain(TrainGain(bed.weights, str(out), True, data, network, objective, training, bed.hardware))
+    train_gain(TrainGain(started(task), str(out), True, data, network, objective, training, bed.hardware))
     measured = replace(bed.data, root=str(task.out / "data"), split=task.split, batch_size=64)
     dataset = open_dataset(measured, task.split)
     options = Evaluate([str(out)], None, str(out / "figures"), "auto", measured, network)
@@ -273,6 +275,19 @@ def train_and_measure(task: Task, out: Path) -> None:
     found = {key: figures[key] for key in SHOWN}
     found[ON_MARK] = energy_on_marks(out, network, dataset, task.out / "data" / "avoid")
     write_json(out / f"{task.split}.json", found)
+
+
+def started(task: Task) -> str | None:
+    """What all rows of a seed start from: the bed's weights, with a classifier trained on them where it says so."""
+    bed, out = BEDS[task.bed], task.out / f"classifier_{task.seed}"
+    if bed.first is None:
+        return bed.weights
+    with FileLock(f"{out}.lock"):
+        if not (out / NETWORK_FILE).exists():
+            data, training = replace(bed.data, root=str(task.out / "data")), replace(bed.first, seed=task.seed)
+            first = TrainClassifier(bed.weights, str(out), False, True, data, bed.network, training, bed.hardware)
+            train_classifier(first)
+    return str(out)
 
 
 def suggested(task: Task, rule: SuggestRule, count: int) -> Path:
