@@ -32,7 +32,7 @@ def one_class(name: str, word: str, first: int, fall: float | None = None) -> Cl
         Patch(f"{name}{number}", 0, next(shares), (number, 1, 2 + number, 4), torch.zeros(1)) for number in range(2)
     )
     contexts = tuple(Context(images, next(shares), next(shares), patches) for images in (2, 5))
-    verdict = Verdict(word, f"Because of {word}. And more")
+    verdict = Verdict(word, f"Because of {word}.", "And more.")
     places = Places(next(shares), f"left of {name}")
     return ClassAudit(name, verdict, evidence, next(shares), next(shares), probability, places, contexts)
 
