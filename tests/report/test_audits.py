@@ -164,7 +164,7 @@ def test_what_exchanged_backgrounds_do_is_charted_and_tabled_class_by_class() ->
     assert {bar["name"]: bar["y"] for bar in chart.figure["data"]} == dict.fromkeys(changes, ORDER)
     for bar in chart.figure["data"]:
         assert bar["x"] == [100 * by_name[name].evidence.rates[changes[bar["name"]]] for name in ORDER]
-        assert " %" in bar["hovertemplate"]
+        assert "%{x:.1f} %<" in bar["hovertemplate"]
     assert said.headings[:2] == ["Class", "images tried"] and said.headings[-2:] == ["fall", "95 % interval"]
     for row in said.rows:
         of = by_name[row[0]].evidence

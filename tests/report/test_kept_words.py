@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from wheretolook.evaluation.audit import Audit, audit
+from wheretolook.evaluation.exchange import Trial
 from wheretolook.files import write_json, write_text
 from wheretolook.metrics.figures import FIGURES
 from wheretolook.options.audit import RuleOptions
@@ -143,6 +144,28 @@ def test_a_card_of_an_audit_shows_the_image_as_it_is(found: Audit) -> None:
     expected = sample.image.permute(1, 2, 0).numpy()
     assert np.abs(np.asarray(small, float) / 255 - expected).mean() < 0.12  # enlarged smoothly, and WebP is not exact
     assert [name for name, _ in card.facts] == ["called", "probability", "on the object"]
+
+
+def test_a_card_of_an_audit_says_what_became_of_the_changed_image(found: Audit) -> None:
+    """As far as it could be changed; of how much the attention is, beside chance, where anybody knows."""
+    network, sample = Background(("boat", "bar", "ring")), SCENES.samples[0]
+    scenes, numbers = Scenes(*SCENES.samples), {sample.name: 0}
+    one = next(one for one in found.pairs if one.name == sample.name)
+    one = one._replace(predicted="ring", probability=0.25, energy=0.5, chance=0.125, group="land")
+    erased = {True: "recognised", False: "not recognised"}
+    for right, word in erased.items():
+        trial = Trial(one.name, one.class_index, {"object_erased": right}, {}, (1,), 1)
+        card = audit_pictures._card(network, scenes, numbers, one, trial)
+        assert card.facts == [
+            *(("called", "ring"), ("probability", "25 %"), ("on the object", "50 %, of a uniform map 12 %")),
+            *(("without the object", word), ("on another's background", "called bar")),
+        ]
+        assert (card.title, card.class_name, card.group) == (one.name, one.class_name, "land")
+        assert (card.gain, card.tone) == (4.0, "bad")
+    nothing = Trial(one.name, one.class_index, {"as_it_is": True}, {}, (), None)
+    unknown = one._replace(energy=math.nan)
+    card = audit_pictures._card(network, scenes, numbers, unknown, nothing)
+    assert [name for name, _ in card.facts] == ["called", "probability"] and card.gain is None
 
 
 def test_headings_stand_just_above_their_columns_and_objects_have_a_line() -> None:

@@ -138,7 +138,7 @@ def test_the_chart_has_each_background_pale_before_and_strong_after(both: tuple[
     assert [bar["name"] for bar in bars] == [
         *("own background, before", "own background, after", "another class's, before", "another class's, after")
     ]
-    assert [bar["marker"]["color"] for bar in bars] == list(SHADES) and " %" in bars[0]["hovertemplate"]
+    assert [bar["marker"]["color"] for bar in bars] == list(SHADES) and "%{x:.1f} %<" in bars[0]["hovertemplate"]
     assert table.headings == ["Figure", "Before", "After", "Change"]
     assert table.rows == [["Mean IU", "50.0000", "37.5000", "-12.5000"], ["Energy pointing", "25.00", "25.00", "+0.00"]]
     (settings,) = parts(titled["Settings"])

@@ -51,7 +51,7 @@ def test_attention_by_class_is_the_mean_of_its_images_from_the_largest_rise_to_t
         "before": (["rose", "stayed", "fell"], [37.5, 50.0, 50.0]),
         "after": (["rose", "stayed", "fell"], [75.0, 50.0, 25.0]),
     }
-    assert " %" in chart.figure["data"][0]["hovertemplate"] and "of" not in chart.description.partition(".")[2]
+    assert "%{x:.1f} %<" in chart.figure["data"][0]["hovertemplate"] and "of" not in chart.description.partition(".")[2]
 
 
 def test_of_many_classes_those_are_charted_that_changed_the_most() -> None:
