@@ -12,7 +12,7 @@ from wheretolook.report import charts, curves
 from wheretolook.report.comparison import comparison, labels
 from wheretolook.report.components import Chart, Code, Columns, Details, Gallery, Part, Section, Slider, Text
 from wheretolook.report.recorded import Recorded, leaves, read_run
-from wheretolook.report.run_page import BARS, COLOURS, EXTREMES, last_stage, last_validation, sections
+from wheretolook.report.run_page import BARS, COLOURS, EXTREMES, last_stage, last_validation, places_chart, sections
 
 from .test_changes import pair
 
@@ -105,6 +105,22 @@ def test_where_attention_went_is_a_bar_for_each_network_in_the_colours_of_its_pl
         assert bar["marker"]["color"] == COLOURS[bar["name"]]
     assert COLOURS["object"] == charts.GOOD and COLOURS["border"] == charts.BAD
     assert chart.figure["layout"]["barmode"] == "stack" and "12 % on the object" in chart.description
+
+
+def test_shares_are_of_annotated_pairs_whichever_run_has_them() -> None:
+    """A run without any has no bar beside those that have some, and what nobody has anywhere no place."""
+    known, unknown = pair(0.5, border_beside=0.25, chance=0.25), pair(math.nan, border=0.25)
+    for place in range(2):
+        found = {str(number): [known if number == place else unknown] for number in range(2)}
+        chart = places_chart(found)
+        assert {bar["name"]: (bar["y"], bar["x"]) for bar in chart.figure["data"]} == {
+            name: ([str(place)], [share]) for name, share in (("object", 50.0), ("context", 25.0), ("border", 25.0))
+        }
+        assert "25 % on the object" in chart.description
+    chart = places_chart({"a": [unknown], "b": [unknown._replace(border=0.0, empty=True)]})
+    assert {bar["name"]: bar["x"] for bar in chart.figure["data"]} == {
+        **{"inside": [75.0, 0.0], "border": [25.0, 0.0], "empty maps": [0.0, 100.0]},
+    }
 
 
 def test_the_stages_before_are_folded_away_with_their_totals_alone() -> None:
