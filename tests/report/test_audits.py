@@ -200,6 +200,8 @@ def test_the_answer_counts_the_worst_verdict_that_there_is(words: list[str], ton
     found = [one_class(f"class{number}", word, 1) for number, word in enumerate(words)]
     said = verdict_of(Audit({}, found, [], [], []))
     assert said.tone == tone and counted in said.answer
+    of_word = {word: [one.name for one in found if one.verdict.word == word] for word in words}
+    assert all(", ".join(names) in said.more for names in of_word.values())
     first = {"bad": "No", "good": "Yes"}.get(tone)
     assert first is None or said.answer.startswith(first)
     assert said.answer.startswith("Not surely") == ("suspicious" in words and "shortcut" not in words)

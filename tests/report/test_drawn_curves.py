@@ -191,6 +191,12 @@ def test_the_summary_has_each_rows_numbers_under_its_name_in_its_colour(figure_o
         ]
         assert [line[0] for line in found if len(line[0]) == 2] == [pytest.approx([0, value]) for value in values]
     assert columns == sorted(columns)
+    first, last = (axes.transData.transform((0, line))[1] for line in (0, len(SUMMARY) - 1))
+    down = figure.get_size_inches()[1] * figure.dpi
+    apart = 0.23 - 0.19  # inches from the middle of a line of 0.38 to the baseline of its heading
+    assert [first / down - lines[0], last / down - lines[-1]] == pytest.approx(
+        [apart * figure.dpi / down] * 2, abs=1e-6
+    )
     assert axes.get_xlim() == (0, 100) and list(axes.get_xticks()) == [0, 25, 50, 75, 100]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "25", "50", "75", "100 %"]
 

@@ -82,6 +82,24 @@ def test_a_picture_alone_and_a_sheet_say_what_they_show(monkeypatch: pytest.Monk
     assert text_of(alone, key) and text_of(many, key)
 
 
+def test_a_picture_of_which_nobody_knows_where_the_object_is_says_its_name_alone(monkeypatch: pytest.MonkeyPatch):
+    kept: list[Figure] = []
+    monkeypatch.setattr(panels, "save", lambda figure, path: kept.append(figure))
+    unknown = torch.full((24, 32), VOID)
+    shown = explanation(energy=math.nan, truth=unknown, target=unknown.to(torch.uint8))
+    panels.comparison_picture(Comparison(shown, shown), NAMES, Path("unused.png"))
+    assert text_of(kept[0], "cow in a").get_weight() == "bold"
+
+
+def test_the_legend_stands_at_the_left_below_the_pictures_and_their_key():
+    figure = sheet(pair())
+    drawn(figure)
+    (legend,) = figure.legends
+    box, size = legend.get_window_extent(), figure.get_size_inches() * figure.dpi
+    assert box.x0 == pytest.approx(MARGIN * figure.dpi, abs=2)
+    assert 0 < box.y0 < box.y1 < min(axes.get_position().y0 for axes in figure.axes) * size[1]
+
+
 def test_every_row_has_its_own_captions_from_top_to_bottom():
     first, second = pair(), pair()
     second = Comparison(

@@ -12,6 +12,7 @@ from wheretolook.metrics.figures import FIGURES, Figure, Gathered, validated
 from wheretolook.metrics.marks import MarkFigures
 from wheretolook.metrics.segmentation import SegmentationFigures
 from wheretolook.records import Batch, GuidedOutput
+from wheretolook.report.seeds import seed_cells
 from wheretolook.report.tables import (
     MARK_FIGURE,
     class_markdown,
@@ -239,3 +240,23 @@ def test_a_caption_has_the_width_of_the_terminal_and_not_of_its_table() -> None:
     with console.capture() as capture:
         console.print(class_table(rows, ["a"]))
     assert "share of a class's images that are recognised, in percent" in capture.get().splitlines()[-1]
+
+
+def test_counts_stand_in_the_table_of_seeds_and_not_in_that_of_differences() -> None:
+    """Two networks see the same images, so that their number says nothing of either."""
+    rows = [
+        {"weights": name, "seed": seed, "f1": share + seed / 4, "images": 7, "energy_pointing_over_chance": 2 * share}
+        for seed in range(2)
+        for name, share in (("A", 0.25), ("B", 0.5), ("C", 0.75))
+    ]
+    (_, names, cells), (title, pairs, changes) = seed_cells(rows)
+    assert names == ["A", "B", "C"] and pairs == ["C - A", "C - B"] and title == "Paired difference"
+    assert cells == [
+        ["F1", "37.50 ± 17.68", "62.50 ± 17.68", "87.50 ± 17.68"],
+        ["over chance", "0.50x ± 0.00x", "1.00x ± 0.00x", "1.50x ± 0.00x"],
+        ["Images", "7", "7", "7"],
+    ]
+    assert changes == [
+        ["F1", "+50.00 ± 0.00", "+25.00 ± 0.00"],
+        ["over chance", "+1.00x ± 0.00x", "+0.50x ± 0.00x"],
+    ]
