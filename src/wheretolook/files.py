@@ -116,6 +116,22 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
+def take_name(names: Iterable[str], taken: set[str]) -> str:
+    """The first of some names that no file has yet, which is taken with it; where small letters are as good, too.
+
+    Args:
+        names: to choose from; one of them must be free.
+        taken: the names that are in use, in small letters.
+
+    Example:
+        >>> take_name(["A.png", "A-2.png"], {"a.png"})
+        'A-2.png'
+    """
+    name = next(name for name in names if name.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
+
+
 def visible_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """The files in a folder and all folders in it, sorted, but for what is hidden: `._a.png`, `.ipynb_checkpoints/`.
 

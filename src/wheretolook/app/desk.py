@@ -171,7 +171,7 @@ class Desk:
         areas = np.bincount(np.concatenate([prediction.ravel() for prediction in found]), minlength=1)[1:]
         present = [int(index) for index in np.argsort(-areas, kind="stable") if areas[index]]
         if not present:
-            return _hint("No class has a pixel: all is background.")
+            return hint("No class has a pixel: all is background.")
         items = [(class_colour(index), self.class_names[index]) for index in present[:COLOURED]]
         more = f"<li>and {len(present) - COLOURED} more</li>" if len(present) > COLOURED else ""
         swatches = "".join(
@@ -258,7 +258,8 @@ def said(words: str) -> str:
     return f'<div class="said" role="alert">{escape(words)}</div>'
 
 
-def _hint(words: str) -> str:
+def hint(words: str) -> str:
+    """What helps, as HTML."""
     return f'<div class="hint">{escape(words)}</div>'
 
 

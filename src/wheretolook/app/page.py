@@ -9,16 +9,16 @@ import gradio as gr
 import numpy as np
 import torch
 
-from wheretolook.app.desk import Desk, Session, Settings, Turn, Zones, said
+from wheretolook.app.desk import Desk, Session, Settings, Turn, Zones, hint, said
 from wheretolook.app.views import AVOID_COLOUR, LOOK_COLOUR, Picture, drawn_zones
 from wheretolook.errors import DataError, WhereToLookError
 
+Parts = tuple[Any, ...]  # what becomes of each part of the page that a function may change
 AT_ONCE = 2  # requests that use a network; others wait
 KEPT = 3600  # seconds that a session without any click, and an upload, is kept
 SWEPT = 300  # seconds between two looks at what is to be thrown away
 OPACITY, THRESHOLD = 0.7, 0.5
 HEIGHT = 520  # pixels of pictures
-FRESH = 13  # parts that another image changes: the one whence it did not come is emptied
 DRAWN_OVER = "Green: here it should look for the class. Red: here it must not, whatever the class."
 HELLO = "Drop an image{or_example}: the page shows which parts of it the network looks at for each class."
 FIRST = "there is no image yet: drop one{or_example} first"
@@ -97,7 +97,7 @@ class Page:
             for title, shared in zip(self.desk.titles, self.desk.networks, strict=True)
         )
         gr.HTML(
-            f'<h1 class="title">Where does it look?</h1><div class="hint">{escape(networks)}</div>',
+            f'<h1 class="title">Where does it look?</h1>{hint(networks)}',
             padding=False,
         )
         examples = self.desk.examples
@@ -113,7 +113,7 @@ class Page:
             )
             self.class_index = gr.Dropdown([], value=None, label="Class", min_width=240, elem_id="class")
         hello = HELLO.format(or_example=self._or_example)
-        self.status = gr.HTML(f'<div class="hint">{hello}</div>', elem_id="status", padding=False)
+        self.status = gr.HTML(hint(hello), elem_id="status", padding=False)
 
     @property
     def _or_example(self) -> str:
@@ -145,12 +145,12 @@ class Page:
         with gr.Tab("Look"):
             self.attention = self._slider(f"Attention: {both}", "attention")
             one_scale = ", before and after on one scale" if len(self.desk.titles) == 2 else ""
-            gr.HTML(f'<div class="hint">{SCALE.format(both=one_scale)}</div>', padding=False)
+            gr.HTML(hint(SCALE.format(both=one_scale)), padding=False)
             self.segmentation = self._slider(f"Segmentation: {both.replace('attention', 'segmentation')}", "masks")
             self.segmentation.visible = self.desk.segments
             self.colours = gr.HTML("", elem_id="colours", padding=False, visible=self.desk.segments)
         with gr.Tab("Erase"):
-            gr.HTML(f'<div class="hint">{ERASING}</div>', padding=False)
+            gr.HTML(hint(ERASING), padding=False)
             with gr.Row():
                 self.threshold = gr.Slider(
                     0.1, 0.9, THRESHOLD, step=0.05, label="Erase where attention is above", elem_id="threshold"
@@ -163,7 +163,7 @@ class Page:
 
     def _sheet(self) -> None:
         """What is drawn on, and what becomes of it."""
-        gr.HTML(f'<div class="hint">{DRAWN_OVER}</div>', padding=False)
+        gr.HTML(hint(DRAWN_OVER), padding=False)
         self.editor = gr.ImageEditor(
             label="Draw",
             type="numpy",
@@ -216,7 +216,7 @@ class Page:
         def newest(turn: Turn, *values: Any) -> Any:
             number = turn.take()
             result = function(*values)
-            return _unchanged(len(outputs)) if turn.is_over(number) else result
+            return None if turn.is_over(number) else result
 
         self._on(trigger, newest, [self.turn, *inputs], outputs, "networks", mode)
 
@@ -241,27 +241,27 @@ class Page:
             show_progress="minimal",
         )
 
-    def _upload(self, path: str | None, *settings: Any) -> tuple[Any, ...]:
+    def _upload(self, path: str | None, *settings: Any) -> Parts | None:
         if path is None:
-            return _unchanged(FRESH)
+            return None
         return (*self._opened(self.desk.open_upload(Path(path)), *settings), gr.skip(), None)
 
-    def _example(self, name: str | None, *settings: Any) -> tuple[Any, ...]:
+    def _example(self, name: str | None, *settings: Any) -> Parts | None:
         if name is None or self.desk.examples is None:
-            return _unchanged(FRESH)
+            return None
         return (*self._opened(self.desk.examples.picture(name), *settings), None, name)
 
-    def _next(self, session: Session | None, *settings: Any) -> tuple[Any, ...]:
+    def _next(self, session: Session | None, *settings: Any) -> Parts | None:
         return self._example(self.desk.next_example(session), *settings)
 
-    def _opened(self, picture: Picture, _class: Any, *settings: Any) -> tuple[Any, ...]:
+    def _opened(self, picture: Picture, _class: Any, *settings: Any) -> Parts:
         """Another image: the class that it is known to show, or the likeliest, and an empty sheet to draw on."""
         sheet = {"background": picture.pixels, "layers": [], "composite": None}
         return (*self._seen(picture, picture.class_index, *settings), sheet, "", "", None)
 
-    def _change(self, session: Session | None, sheet: Any, *settings: Any) -> tuple[Any, ...]:
+    def _change(self, session: Session | None, sheet: Any, *settings: Any) -> Parts | None:
         if session is None:
-            return _unchanged(8)
+            return None
         class_index, *others = settings
         seen = self._seen(session.picture, class_index, *others)
         return (*seen, self.desk.inside(seen[0], _drawn(session, sheet)))
@@ -274,11 +274,11 @@ class Page:
         layer: str | None,
         exclusive: bool,
         opacity: float,
-    ) -> tuple[Any, ...]:
+    ) -> Parts:
         session = self.desk.look(picture, Settings(class_index, method, layer, exclusive))
         return (
             session,
-            f'<div class="hint">{escape(self.desk.about(picture))}</div>',
+            hint(self.desk.about(picture)),
             gr.Dropdown(self.desk.ranking(session), value=session.class_index),
             self.desk.chances(session),
             self.desk.attention(session, opacity),
@@ -286,9 +286,9 @@ class Page:
             self.desk.colours(session) if self.desk.segments else "",
         )
 
-    def _repaint(self, session: Session | None, opacity: float) -> tuple[Any, ...]:
+    def _repaint(self, session: Session | None, opacity: float) -> Parts | None:
         if session is None:
-            return _unchanged(2)
+            return None
         return gr.skip(), self.desk.attention(session, opacity)
 
     def _erase(
@@ -300,15 +300,15 @@ class Page:
         exclusive: bool,
         _opacity: float,
         threshold: float,
-    ) -> tuple[Any, ...]:
+    ) -> Parts:
         session = self._opened_first(session)
         settings = Settings(session.class_index, method, layer, exclusive)
         pair, falls = self.desk.erase(session, settings, threshold)
         return gr.skip(), falls, pair
 
-    def _draw(self, session: Session | None, sheet: Any) -> tuple[Any, ...]:
+    def _draw(self, session: Session | None, sheet: Any) -> Parts | None:
         if session is None:
-            return _unchanged(2)
+            return None
         return gr.skip(), self.desk.inside(session, _drawn(session, sheet))
 
     def _opened_first(self, session: Session | None) -> Session:
@@ -316,12 +316,12 @@ class Page:
             raise DataError(FIRST.format(or_example=self._or_example))
         return session
 
-    def _save(self, session: Session | None, sheet: Any) -> tuple[Any, ...]:
+    def _save(self, session: Session | None, sheet: Any) -> Parts:
         session = self._opened_first(session)
         zones = _drawn(session, sheet)
-        words = escape(self.desk.save(session, zones))
-        gr.Info(words)
-        return f'<div class="hint">{words}</div>', self.desk.inside(session, zones)
+        words = self.desk.save(session, zones)
+        gr.Info(escape(words))
+        return hint(words), self.desk.inside(session, zones)
 
 
 def _drawn(session: Session, sheet: Any) -> Zones:
@@ -333,12 +333,12 @@ def _drawn(session: Session, sheet: Any) -> Zones:
 def _telling(
     function: Callable[..., Any], told: Callable[[WhereToLookError], str], status: int, count: int
 ) -> Callable[..., Any]:
-    """A function that says in the status what is wrong, and leaves all else as it is."""
+    """A function that says in the status what is wrong, and leaves all else as it is; all, where it gives none."""
 
-    def answered(*values: Any) -> tuple[Any, ...]:
+    def answered(*values: Any) -> Parts:
         try:
-            result: tuple[Any, ...] = function(*values)
-            return result
+            result: Parts | None = function(*values)
+            return tuple(gr.skip() for _ in range(count)) if result is None else result
         except WhereToLookError as error:
             words = told(error)
         except torch.OutOfMemoryError:
@@ -347,10 +347,6 @@ def _telling(
         return tuple(said(words) if place == status else gr.skip() for place in range(count))
 
     return answered
-
-
-def _unchanged(count: int) -> tuple[Any, ...]:
-    return tuple(gr.skip() for _ in range(count))
 
 
 def _hex(colour: tuple[int, int, int]) -> str:

@@ -11,7 +11,7 @@ from wheretolook.cli.console import console, device_of, tracked
 from wheretolook.data.images import image_tensor
 from wheretolook.errors import ConfigError, DataError, naming, nearest, reason
 from wheretolook.evaluation.look import ClassLook, look
-from wheretolook.files import require_writable, user_path, write_json
+from wheretolook.files import require_writable, take_name, user_path, write_json
 from wheretolook.images import IMAGE_SUFFIXES, first_taken, read_photograph, sizes_to_try
 from wheretolook.networks.build import classifying
 from wheretolook.networks.files import read_weights
@@ -117,9 +117,7 @@ def _named(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     result = []
     for path in paths:
         names = (f"{path.stem}{end}.png" for end in chain([""], (f"-{number}" for number in count(2))))
-        name = next(name for name in names if name.casefold() not in taken)
-        taken.add(name.casefold())
-        result.append((path, name))
+        result.append((path, take_name(names, taken)))
     return result
 
 

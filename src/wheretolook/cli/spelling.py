@@ -38,11 +38,12 @@ def expanded(argv: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
         >>> expanded(["x", "--data.batch-size", "4", "--fail-under=a=1"], {"data.batch_size": int, "fail_under": str})
         ['x', '--data.batch_size', '4', '--fail_under=a=1']
     """
+    known = {*kinds, *SHORT}
     result: list[str] = []
     position = 0
     while position < len(argv):
         token, equals, value = argv[position].partition("=")
-        if token.startswith("--") and (underscored := token[2:].replace("-", "_")) in {*kinds, *SHORT}:
+        if token.startswith("--") and (underscored := token[2:].replace("-", "_")) in known:
             token = f"--{underscored}"  # most programs write --max-steps
         if token.startswith("--") and SHORT.get(token[2:]) in kinds:
             token = f"--{SHORT[token[2:]]}"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote
 import numpy as np
 
 from wheretolook.data.brush import brushed
-from wheretolook.data.classes import NO_CLASSES, read_class_names
+from wheretolook.data.classes import NO_CLASSES, class_index, read_class_names
 from wheretolook.data.drawings import BACKGROUND, Shape
 from wheretolook.data.exports import (
     ImagesBelow,
@@ -27,7 +27,7 @@ from wheretolook.data.exports import (
 from wheretolook.data.layout import Layout
 from wheretolook.data.names import normal, say_once
 from wheretolook.data.stored import Entry, StoredImages
-from wheretolook.errors import DataError, nearest
+from wheretolook.errors import DataError
 from wheretolook.images import IMAGE_SUFFIXES, image_size
 from wheretolook.options.data import DataOptions
 
@@ -201,11 +201,9 @@ def _entry(name: str, image: Path, task: _Task, class_names: tuple[str, ...], ra
 
 
 def _index(label: str, class_names: tuple[str, ...], where: str) -> int:
-    if label in class_names:
-        return class_names.index(label)
-    if label.lower() in NO_CLASSES:
+    if label not in class_names and label.lower() in NO_CLASSES:
         return BACKGROUND
-    raise DataError(f"{where}: unknown class '{label}'{nearest(label, class_names)}; known: {', '.join(class_names)}")
+    return class_index(label, class_names, where)
 
 
 def _shape(region: _Region, size: tuple[int, int], image: Path, radius: float) -> Shape:

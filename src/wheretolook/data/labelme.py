@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from wheretolook.data.classes import read_class_names
+from wheretolook.data.classes import class_index, read_class_names
 from wheretolook.data.drawings import BACKGROUND, Shape
 from wheretolook.data.exports import ImagesBelow, corners, entry, finite, items, open_export, read_json, text, whole
 from wheretolook.data.layout import Layout
 from wheretolook.data.names import say_once
 from wheretolook.data.stored import Entry, StoredImages
-from wheretolook.errors import DataError, nearest
+from wheretolook.errors import DataError
 from wheretolook.options.data import DataOptions
 
 IGNORED, NOTHING = ("__ignore__", "_ignore_"), ("_background_", "__background__", "background")
@@ -77,11 +77,7 @@ def _entry(
     for number, drawn in enumerate(items(record, "shapes", str(path)), 1):
         where = f"{path}, shape {number}"
         label = text(drawn, "label", where)
-        if label not in (*class_names, *IGNORED, *NOTHING):
-            raise DataError(
-                f"{where}: unknown class '{label}'{nearest(label, class_names)}; known: {', '.join(class_names)}"
-            )
-        index = BACKGROUND if label in NOTHING else None if label in IGNORED else class_names.index(label)
+        index = BACKGROUND if label in NOTHING else None if label in IGNORED else class_index(label, class_names, where)
         if drawn.get("shape_type") in MARKS:
             shapes += [] if index is None else _marks(index, drawn, where, radius * max(size))
         elif index != BACKGROUND:

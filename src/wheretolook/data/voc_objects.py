@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from wheretolook.data.classes import NO_CLASSES
+from wheretolook.data.classes import NO_CLASSES, class_index
 from wheretolook.data.drawings import Shape
 from wheretolook.data.exports import box_of, entry, finite
 from wheretolook.data.masks import Palette
 from wheretolook.data.names import normal, read_lines
 from wheretolook.data.stored import Entry
-from wheretolook.errors import DataError, nearest, reason
+from wheretolook.errors import DataError, reason
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -69,11 +69,7 @@ def boxed_entry(name: str, image: Path, path: Path, class_names: tuple[str, ...]
     """
     shapes = []
     for label, corners in _objects(path):
-        if label not in class_names:
-            raise DataError(
-                f"{path}: unknown class '{label}'{nearest(label, class_names)}; known: {', '.join(class_names)}"
-            )
-        shapes.append(Shape(class_names.index(label), box=box_of(corners, str(path))))
+        shapes.append(Shape(class_index(label, class_names, str(path)), box=box_of(corners, str(path))))
     found = entry(name, image, shapes, str(path), _size(path))
     return found if shapes else found._replace(drawing=None)
 

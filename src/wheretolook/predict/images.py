@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from wheretolook.errors import DataError
-from wheretolook.files import visible_below, write_json, write_text
+from wheretolook.files import take_name, visible_below, write_json, write_text
 from wheretolook.images import IMAGE_SUFFIXES, read_photograph
 from wheretolook.predict.network import ExportedNetwork, Prediction
 from wheretolook.report.overlay import overlay
@@ -112,10 +112,8 @@ def _drawn(
             safe = "".join("_" if letter in UNSAFE else letter for letter in class_names[index])
             # two classes may have one name, and `a` with `b_c` the one of `a_b` with `c`
             names = (f"overlays/{name}_{safe}{end}.png" for end in chain([""], (f"_{index + n}" for n in count())))
-            file = next(file for file in names if file.casefold() not in taken)
-            taken.add(file.casefold())
-            files["overlays"].append(file)
-            _save(overlay(pixels, prediction.attention[index]), folder / file)
+            files["overlays"].append(take_name(names, taken))
+            _save(overlay(pixels, prediction.attention[index]), folder / files["overlays"][-1])
     return files
 
 

@@ -77,12 +77,13 @@ def verdict(rows: Sequence[SeedRow]) -> Outcome | None:
     if asked is None:
         return None
     looks = {key: pairs for key in ATTENTION if (pairs := paired(key))}
-    figures = [f"{_said(asked, paired(asked))} beside '{control}'", *(_said(key, looks[key]) for key in looks)]
+    said = [f"{_said(asked, paired(asked))} beside '{control}'", *(_said(key, looks[key]) for key in looks)]
+    figures = f"{'; '.join(said)}."
     if len(paired(asked)) < LEAST:
-        return Outcome(f"Too few seeds to tell from chance, give seeds {LEAST}", f"{'; '.join(figures)}.", "unclear")
+        return Outcome(f"Too few seeds to tell from chance, give seeds {LEAST}", figures, "unclear")
     moved = next((_better(key, pairs) for key, pairs in looks.items()), 0)
     answer, tone = ANSWERS[_better(asked, paired(asked)), moved]
-    return Outcome(answer.format(asked=FIGURES[asked].heading), f"{'; '.join(figures)}.", tone)
+    return Outcome(answer.format(asked=FIGURES[asked].heading), figures, tone)
 
 
 def _better(key: str, pairs: Pairs) -> int:
