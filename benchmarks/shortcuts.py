@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from digits import write_decoy_digits
 from filelock import FileLock
 from made_scenes import write_made_scenes
@@ -36,7 +37,7 @@ from wheretolook.cli.suggest import suggest_images
 from wheretolook.cli.train import train_classifier, train_gain
 from wheretolook.data import open_dataset
 from wheretolook.files import write_json, write_text
-from wheretolook.networks.files import NETWORK_FILE, load_network
+from wheretolook.networks.files import NETWORK_FILE, load_network, save_network
 from wheretolook.options.commands import Evaluate, Propagate, Suggest, SuggestRule, TrainClassifier, TrainGain
 from wheretolook.options.data import DataOptions
 from wheretolook.options.network import NetworkOptions
@@ -58,7 +59,7 @@ class Bed:
     earlier: str  # a layer before the last
     weights: str | None = None
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
-    first: TrainingOptions | None = None  # of an added classifier, on a frozen trunk
+    first: TrainingOptions | None = None  # of an added classifier, on a frozen trunk, whose features it finds near 1
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,12 @@ BEDS = {
         NetworkOptions(name="fcn8s", segmenter_width=64, classifier_widths=(256, 256)),
         PICTURES,
         TrainingOptions(
-            steps=150,
-            optimiser="adamw",
-            learning_rate=1e-4,
-            weight_decay=1e-4,
-            clip=5.0,
-            validate_every=150,
+            steps=100, optimiser="adamw", learning_rate=1e-4, weight_decay=1e-4, clip=5.0, validate_every=100
         ),
         "",
         "../shared/weights/vgg16_conv_caffe.npz",
         HardwareOptions(precision="bf16-mixed"),
-        TrainingOptions(steps=400, optimiser="adamw", learning_rate=3e-4, clip=5.0, validate_every=400),
+        TrainingOptions(steps=400, optimiser="adamw", learning_rate=1e-3, validate_every=400),
     ),
     "ordinary": Bed(write_ordinary_photographs, EFFICIENTNET, PICTURES, BRIEFLY, "blocks.4"),
     "scenes": Bed(
@@ -285,9 +281,28 @@ def started(task: Task) -> str | None:
     with FileLock(f"{out}.lock"):
         if not (out / NETWORK_FILE).exists():
             data, training = replace(bed.data, root=str(task.out / "data")), replace(bed.first, seed=task.seed)
-            first = TrainClassifier(bed.weights, str(out), False, True, data, bed.network, training, bed.hardware)
+            weights = str(with_features_near_one(bed, data, task.out / "trunk.safetensors"))
+            first = TrainClassifier(weights, str(out), False, True, data, bed.network, training, bed.hardware)
             train_classifier(first)
     return str(out)
+
+
+def with_features_near_one(bed: Bed, data: DataOptions, path: Path) -> Path:
+    """The bed's trunk with its last convolution divided by the root mean square of its features, and nothing else new.
+
+    A trunk as Caffe trained it gives features of some ten to hundred, in which a fresh classifier starts with a loss
+    of 30 and learns next to nothing.
+    """
+    dataset = open_dataset(data, data.split)
+    network = load_network(bed.weights, class_names=tuple(dataset.class_names), network=bed.network)
+    images = torch.stack([dataset[index].image for index in range(64)])
+    with torch.no_grad():
+        features = network(network.preprocessing(images), segment=False).features
+        pooled = F.max_pool2d(features, 2, 2, ceil_mode=True).mean(dim=(2, 3))
+        for parameter in network.trunk.conv5_3.parameters():
+            parameter /= pooled.square().mean().sqrt()
+    save_network(network, path)
+    return path
 
 
 def suggested(task: Task, rule: SuggestRule, count: int) -> Path:

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -256,19 +255,6 @@ def test_a_learning_rate_that_explodes_stops_the_run_and_says_where(network: str
         r"expected (a finite loss|finite gradients), got .*at step 1, images train_0.*lower learning rate", said
     )
     assert not list(Path("run").glob("*.safetensors")) and not Path("run/run.json").exists()
-
-
-def test_an_interruption_is_said_and_has_its_own_code(
-    network: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(
-        "wheretolook.losses.classification.average_images", lambda *_, **__: signal.raise_signal(signal.SIGINT)
-    )
-    assert main(["train-gain", "--weights", network, *SERVED, *QUICK]) == 130
-    assert capsys.readouterr().err.splitlines()[-1].startswith("wheretolook: stopped; --resume goes on")
-    monkeypatch.setattr("wheretolook.cli.evaluate.evaluate", lambda *_, **__: signal.raise_signal(signal.SIGINT))
-    assert main(["evaluate", "--weights", network, *SERVED]) == 130  # which has nothing to go on from
-    assert capsys.readouterr().err.splitlines()[-1] == "wheretolook: stopped"
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,17 @@ def test_the_largest_gains_and_losses_come_in_turn_and_the_lottery_after_them(mo
     assert [one.before.name for one in telling.chosen()] == [str(number) for number in expected]
 
 
+def test_a_gallery_is_of_sixteen_gains_sixteen_losses_and_up_to_eight_others():
+    telling = Telling(seed=1)
+    list(telling.passing(change(0.5, 0.5 + number / 1000, str(number)) for number in range(-200, 201)))
+    gains = [round(1000 * one.gain) for one in telling.chosen()]
+    turns = [value for number in range(200, 184, -1) for value in (number, -number)]
+    lottery = random.Random(1)
+    drawn_numbers = [lottery.random() for _ in range(401)]
+    lucky = sorted(range(401), key=lambda number: -drawn_numbers[number])[:8]
+    assert gains == [*turns, *(number - 200 for number in lucky if abs(number - 200) <= 184)]
+
+
 def test_what_is_kept_is_no_larger_than_pictures_and_leaves_its_batch():
     images = torch.rand(2, 3, 600, 960)
     telling = Telling()

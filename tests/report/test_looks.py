@@ -33,6 +33,7 @@ def test_each_map_lies_over_its_place_above_its_name(monkeypatch) -> None:
     assert len({round(box.y0, 6) for box in boxes}) == 2 and boxes[4].x0 == boxes[0].x0  # four in a row, then the rest
     for axes in figure.axes:
         height, width = axes.images[0].get_array().shape[:2]
+        assert width == 2.6 * 200  # inches of the longer side, at the dots of a sheet
         box = axes.get_window_extent()
         assert abs(width / height - 2) < 0.01 and abs(box.width / box.height - 2) < 0.01
     pictures = [np.asarray(axes.images[0].get_array()).astype(float) for axes in figure.axes]

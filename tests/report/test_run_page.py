@@ -207,7 +207,10 @@ def test_several_runs_stand_side_by_side(tmp_path: Path):
     history(tmp_path / "other", 0.25, energy=True)
     write_json(tmp_path / "other/run.json", {"options": {"training": {"steps": 100}}})
     record = recipe(tmp_path / "b/run") / "report/evaluation.json"
-    record.write_text(record.read_text().replace('"weight": 1.0', '"weight": 2.0'))
+    words = (
+        record.read_text().replace('"weight": 1.0', '"weight": 2.0').replace('"annotated": null', '"annotated": "five"')
+    )
+    record.write_text(words)
     runs = [read_run(folder) for folder in (recipe(tmp_path / "a/run"), tmp_path / "b/run", tmp_path / "other")]
     write_comparison(runs, tmp_path / "page.html")
     root = parsed((tmp_path / "page.html").read_text())
@@ -226,8 +229,8 @@ def test_several_runs_stand_side_by_side(tmp_path: Path):
     assert [line[0] for line in table(root, "What came of each run")[1:]] == ["a/run", "b/run"]
     lines = [line["name"] for line in chart(root, "Energy loss")["data"] if line.get("showlegend", True)]
     assert lines == ["a/run", "b/run", f"{tmp_path.name}/other"]
-    differing = {line[0] for line in table(root, "Options that differ")[1:]}
-    assert differing == {"guided.energy.weight"}
+    differing = {line[0]: line[2] for line in table(root, "Options that differ")[1:]}
+    assert differing == {"guided.energy.weight": "2.0", "guided.annotated": "five"}
     assert next(bar["y"][:2] for bar in chart(root, "Shares of attention")["data"]) == ["a/run: before", "a/run: after"]
 
 

@@ -12,7 +12,7 @@ from wheretolook.metrics.figures import FIGURES, Figure, Gathered, validated
 from wheretolook.metrics.marks import MarkFigures
 from wheretolook.metrics.segmentation import SegmentationFigures
 from wheretolook.records import Batch, GuidedOutput
-from wheretolook.report.seeds import seed_cells
+from wheretolook.report.seeds import mean_rows, seed_cells
 from wheretolook.report.tables import (
     MARK_FIGURE,
     class_markdown,
@@ -43,6 +43,22 @@ def test_markdown_is_exact() -> None:
         "| Original | 91.2346 | 65.5140 | 90.00 | 1.53x | 200 |\n"
         "| Guided [best] | 100.0000 | \N{EN DASH} | 0.00 | \N{EN DASH} | 200 |\n"
     )
+
+
+def test_a_seed_without_a_figure_leaves_the_mean_to_the_others() -> None:
+    rows = [
+        {
+            "weights": "a",
+            "seed": seed,
+            "f1": value,
+            "accuracy_per_class": [value, 0.5],
+            "accuracy_per_group": {"g": value},
+        }
+        for seed, value in enumerate([0.25, math.nan, math.inf, None, 0.75])
+    ]
+    assert mean_rows(rows) == [
+        {"weights": "a", "f1": 0.5, "accuracy_per_class": [0.5, 0.5], "accuracy_per_group": {"g": 0.5}}
+    ]
 
 
 def test_columns_are_those_asked_for_in_that_order() -> None:

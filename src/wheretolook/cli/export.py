@@ -55,6 +55,8 @@ def _say(exported: Exported) -> None:
     size = exported.fixed_size
     takes = "images of any size" if size is None else f"images of {size[1]}x{size[0]}"
     console.print(f"wrote {exported.path}: {', '.join(exported.outputs)} of {takes}, in batches of any length")
+    if size is not None:
+        console.print("the network is tied to a size; --network.input_size HEIGHT WIDTH asks for another one")
     worst = max(exported.differences.values())
     where = ", ".join(f"{batch} of {width}x{height}" for batch, height, width in exported.tried)
     console.print(f"checked against torch: largest difference {worst:.1g} of the largest value ({where})")
