@@ -19,6 +19,7 @@ KEPT = 3600  # seconds that a session without any click, and an upload, is kept
 SWEPT = 300  # seconds between two looks at what is to be thrown away
 OPACITY, THRESHOLD = 0.7, 0.5
 HEIGHT = 520  # pixels of pictures
+BRUSHES = 20  # strokes side by side that cover a picture, along its shorter side
 DRAWN_OVER = "Green: here it should look for the class. Red: here it must not, whatever the class."
 HELLO = "Drop an image{or_example}: the page shows which parts of it the network looks at for each class."
 FIRST = "there is no image yet: drop one{or_example} first"
@@ -171,7 +172,7 @@ class Page:
             sources=(),
             transforms=(),
             layers=False,
-            brush=gr.Brush(colors=[_hex(LOOK_COLOUR), _hex(AVOID_COLOUR)], color_mode="fixed", default_size=12),
+            brush=_brush(None),
             height=HEIGHT,
             elem_id="editor",
         )
@@ -256,7 +257,8 @@ class Page:
 
     def _opened(self, picture: Picture, _class: Any, *settings: Any) -> Parts:
         """Another image: the class that it is known to show, or the likeliest, and an empty sheet to draw on."""
-        sheet = {"background": picture.pixels, "layers": [], "composite": None}
+        background = {"background": picture.pixels, "layers": [], "composite": None}
+        sheet = gr.ImageEditor(background, brush=_brush(picture))
         return (*self._seen(picture, picture.class_index, *settings), sheet, "", "", None)
 
     def _change(self, session: Session | None, sheet: Any, *settings: Any) -> Parts | None:
@@ -322,6 +324,12 @@ class Page:
         words = self.desk.save(session, zones)
         gr.Info(escape(words))
         return hint(words), self.desk.inside(session, zones)
+
+
+def _brush(picture: Picture | None) -> Any:
+    """Two colours, as wide as suits the picture: its pixels are what a brush is measured in."""
+    width = 12 if picture is None else max(2, round(min(picture.pixels.shape[:2]) / BRUSHES))
+    return gr.Brush(default_size=width, colors=[_hex(LOOK_COLOUR), _hex(AVOID_COLOUR)], color_mode="fixed")
 
 
 def _drawn(session: Session, sheet: Any) -> Zones:
