@@ -281,26 +281,26 @@ def started(task: Task) -> str | None:
     with FileLock(f"{out}.lock"):
         if not (out / NETWORK_FILE).exists():
             data, training = replace(bed.data, root=str(task.out / "data")), replace(bed.first, seed=task.seed)
-            weights = str(with_features_near_one(bed, data, task.out / "trunk.safetensors"))
+            weights = str(with_features_near_one(str(bed.weights), bed, data, task.out / "trunk.safetensors"))
             first = TrainClassifier(weights, str(out), False, True, data, bed.network, training, bed.hardware)
             train_classifier(first)
     return str(out)
 
 
-def with_features_near_one(bed: Bed, data: DataOptions, path: Path) -> Path:
-    """The bed's trunk with its last convolution divided by the root mean square of its features, and nothing else new.
+def with_features_near_one(weights: str, bed: Bed, data: DataOptions, path: Path) -> Path:
+    """A trunk with its last convolution divided by the root mean square of its features, and nothing else new.
 
     A trunk as Caffe trained it gives features of some ten to hundred, in which a fresh classifier starts with a loss
     of 30 and learns next to nothing.
     """
     dataset = open_dataset(data, data.split)
-    network = load_network(bed.weights, class_names=tuple(dataset.class_names), network=bed.network)
+    network = load_network(weights, class_names=tuple(dataset.class_names), network=bed.network)
     images = torch.stack([dataset[index].image for index in range(64)])
     with torch.no_grad():
         features = network(network.preprocessing(images), segment=False).features
         pooled = F.max_pool2d(features, 2, 2, ceil_mode=True).mean(dim=(2, 3))
-        for parameter in network.trunk.conv5_3.parameters():
-            parameter /= pooled.square().mean().sqrt()
+        for parameter in network.get_submodule("trunk.conv5_3").parameters():
+            parameter.div_(pooled.square().mean().sqrt())
     save_network(network, path)
     return path
 
