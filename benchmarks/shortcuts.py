@@ -37,7 +37,8 @@ from wheretolook.cli.suggest import suggest_images
 from wheretolook.cli.train import train_classifier, train_gain
 from wheretolook.data import open_dataset
 from wheretolook.files import write_json, write_text
-from wheretolook.networks.files import NETWORK_FILE, load_network, save_network
+from wheretolook.networks.build import new_network
+from wheretolook.networks.files import NETWORK_FILE, load_network, read_weights, save_network
 from wheretolook.options.commands import Evaluate, Propagate, Suggest, SuggestRule, TrainClassifier, TrainGain
 from wheretolook.options.data import DataOptions
 from wheretolook.options.network import NetworkOptions
@@ -85,10 +86,16 @@ BEDS = {
     "photographs": Bed(write_biased_photographs, EFFICIENTNET, PICTURES, BRIEFLY, "blocks.4"),
     "trunk": Bed(
         write_biased_photographs,
-        NetworkOptions(name="fcn8s", segmenter_width=64, classifier_widths=(256, 256)),
+        NetworkOptions(name="fcn8s", segmenter_width=64, classifier_widths=(256, 256), classifier_dropout=0.1),
         PICTURES,
         TrainingOptions(
-            steps=100, optimiser="adamw", learning_rate=1e-4, weight_decay=1e-4, clip=5.0, validate_every=100
+            steps=150,
+            optimiser="adamw",
+            learning_rate=1e-3,
+            trunk_learning_rate=1e-4,
+            weight_decay=1e-4,
+            clip=5.0,
+            validate_every=150,
         ),
         "",
         "../shared/weights/vgg16_conv_caffe.npz",
@@ -294,7 +301,7 @@ def with_features_near_one(weights: str, bed: Bed, data: DataOptions, path: Path
     of 30 and learns next to nothing.
     """
     dataset = open_dataset(data, data.split)
-    network = load_network(weights, class_names=tuple(dataset.class_names), network=bed.network)
+    network = new_network(bed.network, dataset.class_names, read_weights(Path(weights)), seed=0)
     images = torch.stack([dataset[index].image for index in range(64)])
     with torch.no_grad():
         features = network(network.preprocessing(images), segment=False).features
