@@ -297,8 +297,8 @@ def started(task: Task) -> str | None:
 def with_features_near_one(weights: str, bed: Bed, data: DataOptions, path: Path) -> Path:
     """A trunk with its last convolution divided by the root mean square of its features, and nothing else new.
 
-    A trunk as Caffe trained it gives features of some ten to hundred, in which a fresh classifier starts with a loss
-    of 30 and learns next to nothing.
+    Those of a trunk as Caffe trained it have one of 15, in which a fresh classifier starts with a loss of 30 and learns
+    next to nothing.
     """
     dataset = open_dataset(data, data.split)
     network = new_network(bed.network, dataset.class_names, read_weights(Path(weights)), seed=0)
