@@ -23,7 +23,8 @@ def external_loss(
     Returns:
         One value a pair, the mean over its valid pixels; 0, with a gradient of 0, where there are none.
 
-    Source: arXiv:1802.10171 eq. 7, which sums over pixels; the mean keeps `external_weight` independent of image size.
+    Source: arXiv:1802.10171 eq. 7, which sums over pixels; the mean keeps
+    `objective.squared.weight` independent of image size.
 
     Example:
         >>> import torch
